@@ -1,0 +1,64 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+/// What every target of flatcow is compiled with; see docs/architecture.md, "Rules of the house".
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .enableExperimentalFeature("Lifetimes"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+/// A module of the program; `uses` is the list of arrows that leave it.
+func room(_ name: String, uses: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: uses, swiftSettings: strict)
+}
+
+func tests(_ name: String, of: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: of + ["TestSupport"], swiftSettings: strict)
+}
+
+let package = Package(
+  name: "flatcow",
+  products: [.executable(name: "flatcow", targets: ["flatcow"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CFUSE", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev", "fuse3"])]),
+    .systemLibrary(
+      name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CLinux"),
+
+    room("HostStorage", uses: ["CLinux"]),
+    room("ImageFormat", uses: ["HostStorage"]),
+    room("RawFormat", uses: ["ImageFormat", "HostStorage"]),
+    room("Qcow2Format", uses: ["ImageFormat", "HostStorage", "CDeflate", "CZstd"]),
+    room("BackingChain", uses: ["RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
+    room("StreamJob", uses: ["BackingChain", "ImageFormat", "HostStorage"]),
+    room("FUSESession", uses: ["CFUSE"]),
+    room(
+      "DiskExport",
+      uses: ["StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"]),
+    .executableTarget(
+      name: "flatcow",
+      dependencies: [
+        "DiskExport", "StreamJob", "BackingChain", "ImageFormat", "HostStorage", "FUSESession",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+
+    .target(
+      name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
+      path: "Tests/TestSupport", swiftSettings: strict),
+    tests("HostStorageTests", of: ["HostStorage"]),
+  ]
+)

@@ -1,0 +1,34 @@
+/// Why an operation on a storage failed.
+package struct StorageError: Error, Equatable, Sendable {
+  /// What kind of failure it is; control flow looks at this and at nothing else.
+  package enum Code: Sendable {
+    /// The host refused or failed the call: `errno` says why.
+    case host
+    /// Another program holds a lock on the image.
+    case locked
+    /// An earlier sync failed; nothing written since can be trusted to be durable.
+    case syncLost
+  }
+
+  package var code: Code
+  /// The host's error number; EIO where there is none of its own.
+  package var errno: Int32
+  /// The call, as a person says it: "read", "write", "sync".
+  package var operation: String
+  package var path: String
+  package var offset: HostOffset?
+  /// More for a person: who holds the lock, say.
+  package var detail: String?
+
+  package init(
+    code: Code = .host, errno: Int32, operation: String, path: String, offset: HostOffset? = nil,
+    detail: String? = nil
+  ) {
+    self.code = code
+    self.errno = errno
+    self.operation = operation
+    self.path = path
+    self.offset = offset
+    self.detail = detail
+  }
+}
