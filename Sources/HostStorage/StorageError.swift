@@ -1,3 +1,5 @@
+import Glibc
+
 /// Why an operation on a storage failed.
 package struct StorageError: Error, Equatable, Sendable {
   /// What kind of failure it is; control flow looks at this and at nothing else.
@@ -31,4 +33,18 @@ package struct StorageError: Error, Equatable, Sendable {
     self.offset = offset
     self.detail = detail
   }
+}
+
+extension StorageError: CustomStringConvertible {
+  /// "cannot read /images/base.raw at 65536: Input/output error".
+  package var description: String {
+    let place = offset.map { " at \($0.bytes)" } ?? ""
+    let reason = code == .syncLost ? "an earlier sync failed" : reason(of: errno)
+    let more = detail.map { " (\($0))" } ?? ""
+    return "cannot \(operation) \(printable(Array(path.utf8)))\(place): \(reason)\(more)"
+  }
+}
+
+private func reason(of errno: Int32) -> String {
+  unsafe strerror(errno).map { unsafe String(cString: $0) } ?? "error \(errno)"
 }

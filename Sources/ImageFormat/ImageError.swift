@@ -43,3 +43,12 @@ package struct ImageError: Error, Sendable {
     self.init(.storage, path: cause.path, reason: "cannot \(cause.operation)", cause: cause)
   }
 }
+
+extension ImageError: CustomStringConvertible {
+  /// "/images/top.qcow2: the L1 table lies past the end of the file".
+  package var description: String {
+    if let cause { return cause.description }
+    let place = offset.map { " (guest offset \($0.bytes))" } ?? ""
+    return "\(printable(Array(path.utf8))): \(reason)\(place)"
+  }
+}
