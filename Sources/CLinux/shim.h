@@ -3,6 +3,9 @@
 #ifndef FLATCOW_CLINUX_H
 #define FLATCOW_CLINUX_H
 
+#include <sys/syscall.h>
+#include <time.h>
+
 /* What Glibc's module leaves out of fcntl.h, since it is imported without _GNU_SOURCE. */
 #define FLATCOW_SEEK_DATA 3
 #define FLATCOW_SEEK_HOLE 4
@@ -14,7 +17,18 @@
 #define FLATCOW_F_OFD_SETLKW 38
 
 long syscall(long number, ...);
+int pthread_setname_np(unsigned long thread, const char *name);
 int fallocate(int fd, int mode, long offset, long length);
 long copy_file_range(int in, long *in_offset, int out, long *out_offset, unsigned long count, unsigned int flags);
+
+/* futex(2) on a word of this process: sleep while the word is `value` (the time is relative, CLOCK_MONOTONIC), and wake
+   everybody who sleeps on it. */
+static inline long flatcow_futex_wait(const void *word, unsigned value, long seconds, long nanoseconds) {
+  struct timespec time = {seconds, nanoseconds};
+  return syscall(SYS_futex, word, 128 /* FUTEX_WAIT_PRIVATE */, value, &time, 0, 0);
+}
+static inline long flatcow_futex_wake_all(const void *word) {
+  return syscall(SYS_futex, word, 129 /* FUTEX_WAKE_PRIVATE */, 0x7fffffff, 0, 0, 0);
+}
 
 #endif
