@@ -60,5 +60,6 @@ let package = Package(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("HostStorageTests", of: ["HostStorage"]),
+    tests("TidyTests", of: []),
   ]
 )

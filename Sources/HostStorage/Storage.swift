@@ -66,6 +66,7 @@ package struct StorageIdentity: Hashable, Sendable {
   }
 }
 
+/// What the host says about a file.
 package struct StorageStatus: Equatable, Sendable {
   package var identity: StorageIdentity
   package var size: ByteCount

@@ -23,12 +23,14 @@ package final class RequestTracker: Sendable {
     package init() {}
   }
 
+  /// Registers a request; to be called before its first look-up.
   package func begin() -> Token {
     let inSecond = phase.load(ordering: .sequentiallyConsistent) & 1 == 1
     count(1, inSecond: inSecond)
     return Token(inSecond: inSecond)
   }
 
+  /// The request has used all that it looked up.
   package func end(_ token: Token) {
     count(-1, inSecond: token.inSecond)
   }
