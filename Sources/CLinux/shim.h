@@ -3,10 +3,13 @@
 #ifndef FLATCOW_CLINUX_H
 #define FLATCOW_CLINUX_H
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 /* What Glibc's module leaves out of fcntl.h, since it is imported without _GNU_SOURCE. */
+#define FLATCOW_O_PATH 010000000
 #define FLATCOW_SEEK_DATA 3
 #define FLATCOW_SEEK_HOLE 4
 #define FLATCOW_FALLOC_KEEP_SIZE 0x01
@@ -14,12 +17,17 @@
 #define FLATCOW_FALLOC_ZERO_RANGE 0x10
 #define FLATCOW_F_OFD_GETLK 36
 #define FLATCOW_F_OFD_SETLK 37
-#define FLATCOW_F_OFD_SETLKW 38
 
 long syscall(long number, ...);
 int pthread_setname_np(unsigned long thread, const char *name);
 int fallocate(int fd, int mode, long offset, long length);
 long copy_file_range(int in, long *in_offset, int out, long *out_offset, unsigned long count, unsigned int flags);
+
+/* Shares the extents of a range of `from` with `to`: 0, or -1 and errno. */
+static inline int flatcow_clone_range(int to, long offset, int from, long from_offset, long length) {
+  struct file_clone_range range = {from, from_offset, length, offset};
+  return ioctl(to, FICLONERANGE, &range);
+}
 
 /* futex(2) on a word of this process: sleep while the word is `value` (the time is relative, CLOCK_MONOTONIC), and wake
    everybody who sleeps on it. */

@@ -1,0 +1,118 @@
+import CLinux
+import Glibc
+import Synchronization
+
+extension FileStorage {
+  /// fstatvfs(2). A device counts as wholly free.
+  package func space() throws(StorageError) -> (free: ByteCount, total: ByteCount) {
+    // The file system that its node lies on says nothing about a device.
+    if isBlockDevice {
+      let size = try status().size
+      return (size, size)
+    }
+    return try failing("ask for free space on the file system of") { () throws(Errno) in
+      let answer = try Syscall.fileSystem(descriptor)
+      let unit = ByteCount(Int(answer.f_frsize))
+      return (unit * Int(answer.f_bavail), unit * Int(answer.f_blocks))
+    }
+  }
+
+  /// FALLOC_FL_ZERO_RANGE, else zeros are written.
+  package func zero(_ range: HostRange) throws(StorageError) {
+    try failing("zero", at: range.start) { () throws(Errno) in
+      try extending(to: range.end) { () throws(Errno) in
+        try allocate(FLATCOW_FALLOC_ZERO_RANGE, range) { () throws(Errno) in try writeZeros(range) }
+      }
+    }
+  }
+
+  /// FALLOC_FL_PUNCH_HOLE, else zeros are written.
+  package func punch(_ range: HostRange) throws(StorageError) {
+    try failing("punch", at: range.start) { () throws(Errno) in
+      try allocate(FLATCOW_FALLOC_PUNCH_HOLE | FLATCOW_FALLOC_KEEP_SIZE, range) { () throws(Errno) in
+        let whole = HostRange(at: HostOffset(0), count: ByteCount(try currentSize()))
+        try writeZeros(range.clamped(to: whole))
+      }
+    }
+  }
+
+  /// fallocate(2), else the file is made longer.
+  package func reserve(_ range: HostRange) throws(StorageError) {
+    try failing("reserve space in", at: range.start) { () throws(Errno) in
+      try extending(to: range.end) { () throws(Errno) in
+        try allocate(0, range) { () throws(Errno) in
+          if try currentSize() < range.end.bytes { try setSize(range.end.bytes) }
+        }
+      }
+    }
+  }
+
+  /// ftruncate(2). On a device: ENOSPC for more than there is, and nothing to do for less.
+  package func resize(to size: ByteCount) throws(StorageError) {
+    try failing("resize") { () throws(Errno) in
+      try growth.withLock { _ throws(Errno) in
+        knownSize.store(0, ordering: .releasing)
+        try setSize(size.bytes)
+        knownSize.store(size.bytes, ordering: .releasing)
+      }
+    }
+  }
+
+  /// SEEK_DATA and SEEK_HOLE, which a device does not have.
+  package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
+    // The description's file position moves here, with every thread's look; nothing else uses it.
+    try failing("look for holes", at: offset) { () throws(Errno) in
+      if isBlockDevice {
+        let left = ByteCount(try currentSize()) - ByteCount(offset.bytes)
+        return left > 0 ? StorageExtent(isHole: false, count: min(limit, left)) : .init(isHole: true, count: limit)
+      }
+      let data: Int
+      do throws(Errno) {
+        data = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_DATA)
+      } catch let error where error.code == ENXIO {
+        return StorageExtent(isHole: true, count: limit)
+      }
+      if data > offset.bytes {
+        return StorageExtent(isHole: true, count: min(limit, ByteCount(data) - ByteCount(offset.bytes)))
+      }
+      let hole = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_HOLE)
+      // Punched since the first look: one byte of data, and the next look sees the hole.
+      return StorageExtent(isHole: false, count: min(limit, max(1, ByteCount(hole) - ByteCount(offset.bytes))))
+    }
+  }
+
+  func currentSize() throws(Errno) -> Int {
+    if isBlockDevice { return try Syscall.seek(descriptor, to: 0, whence: SEEK_END) }
+    return Int(try Syscall.status(descriptor).st_size)
+  }
+
+  /// A device has the size that it has: what fits in is already there.
+  private func setSize(_ size: Int) throws(Errno) {
+    if isBlockDevice {
+      if size > (try currentSize()) { throw Errno(code: ENOSPC) }
+    } else {
+      try Syscall.truncate(descriptor, to: size)
+    }
+  }
+
+  /// fallocate(2), or `fallback` where the file system or the device does not know how.
+  private func allocate(_ mode: Int32, _ range: HostRange, else fallback: () throws(Errno) -> Void) throws(Errno) {
+    if range.isEmpty { return }
+    do throws(Errno) {
+      try Syscall.allocate(descriptor, mode: mode, range)
+    } catch {
+      guard error.meansUnsupported else { throw error }
+      try fallback()
+    }
+  }
+
+  private func writeZeros(_ range: HostRange) throws(Errno) {
+    let zeros = [UInt8](repeating: 0, count: min(range.count.bytes, 1 << 20))
+    var offset = range.start
+    while offset < range.end {
+      let part = min(zeros.count, (range.end - offset).bytes)
+      try writeAll(zeros.span.extracting(..<part), at: offset)
+      offset += ByteCount(part)
+    }
+  }
+}

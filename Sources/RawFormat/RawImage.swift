@@ -1,0 +1,98 @@
+package import HostStorage
+package import ImageFormat
+import Synchronization
+
+/// A raw image; read-only where its storage is.
+package final class RawImage: WritableImage {
+  package let format = "raw"
+  package let virtualSize: ByteCount
+  package let clusterSize: ByteCount = 1
+  package let allocationUnit: ByteCount = 1
+  package let backing: RecordedBacking? = nil
+  package let storage: any Storage
+  package let requests = RequestTracker()
+  /// By the host: it zeroes in place, or punches a hole.
+  package let hasZeroClusters = true
+
+  private let written = Atomic<Int>(0)
+
+  /// The virtual size is the file's or the device's size to the byte; it need not be whole sectors.
+  package init(_ storage: any Storage) throws(ImageError) {
+    self.storage = storage
+    do {
+      virtualSize = try storage.status().size
+    } catch {
+      throw ImageError(error)
+    }
+  }
+
+  package var dataStorage: any Storage { storage }
+
+  /// Always data, at the same offset.
+  package func mapping(at offset: GuestOffset, limit: ByteCount) -> Run {
+    Run(.data(at: HostOffset(offset.bytes)), count: limit)
+  }
+
+  /// Never called: no mapping is compressed.
+  package func inflate(_ cluster: CompressedCluster) -> [UInt8] {
+    preconditionFailure("a raw image has no compressed clusters")
+  }
+
+  /// Always in place, all of it.
+  package func prepare(_ range: GuestRange) -> WritePlan {
+    noteWritten(range)
+    return WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), allocates: false)
+  }
+
+  /// Nothing to do, as for every plan in place.
+  package func publish(_ plan: WritePlan) {}
+
+  /// Nothing was taken.
+  package func abandon(_ plan: WritePlan) {}
+
+  /// Zeroes on the host, or punches a hole; seen at once.
+  package func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) {
+    noteWritten(range)
+    let place = HostRange(at: HostOffset(range.start.bytes), count: range.count)
+    do {
+      if reserving { try storage.zero(place) } else { try storage.punch(place) }
+    } catch {
+      throw ImageError(error)
+    }
+  }
+
+  /// One sync of the file.
+  package func flush() throws(ImageError) {
+    written.store(0, ordering: .relaxed)
+    do {
+      try storage.sync()
+    } catch {
+      throw ImageError(error)
+    }
+  }
+
+  package var unflushed: ByteCount { ByteCount(written.load(ordering: .relaxed)) }
+
+  /// Always refused: there is no header to record it in.
+  package func planBacking(_ backing: RecordedBacking?) throws(ImageError) -> BackingSwitch {
+    throw noHeader
+  }
+
+  /// Always refused: there is no header.
+  package func record(_ change: BackingSwitch) throws(ImageError) {
+    throw noHeader
+  }
+
+  /// Nothing to tidy up beyond a flush.
+  package func finish() throws(ImageError) {
+    try flush()
+  }
+
+  private var noHeader: ImageError {
+    ImageError(.unsupported, path: storage.path, reason: "a raw image has no header that could name a backing file")
+  }
+
+  private func noteWritten(_ range: GuestRange) {
+    written.add(range.count.bytes, ordering: .relaxed)
+  }
+}
