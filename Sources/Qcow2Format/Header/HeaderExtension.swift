@@ -1,0 +1,62 @@
+import ImageFormat
+
+/// A header extension: its type, its data, and where it stands in the first cluster.
+package struct HeaderExtension: Equatable, Sendable {
+  package enum Kind {
+    package static let end: UInt32 = 0
+    package static let backingFormat: UInt32 = 0xE279_2ACA
+    package static let featureNames: UInt32 = 0x6803_F857
+    package static let bitmaps: UInt32 = 0x2385_2875
+    package static let crypto: UInt32 = 0x0537_BE77
+    package static let dataFile: UInt32 = 0x4441_5441
+  }
+
+  package var kind: UInt32
+  package var data: [UInt8]
+  /// Where it begins in the image file.
+  package var position: Int
+
+  /// Bytes it takes: type, length, data, padding to 8.
+  var footprint: Int { 8 + (data.count + 7) / 8 * 8 }
+
+  /// The extensions in `bytes` from `start` on, and the position after the end marker. An area that is full needs no marker.
+  static func parse(in bytes: [UInt8], from start: Int, to limit: Int)
+    throws(HeaderFault) -> (extensions: [HeaderExtension], end: Int)
+  {
+    var position = start
+    var found: [HeaderExtension] = []
+    while position + 8 <= limit {
+      let kind = BigEndian.load(UInt32.self, from: bytes.span, at: position)
+      let length = Int(BigEndian.load(UInt32.self, from: bytes.span, at: position + 4))
+      if kind == Kind.end { return (found, position + 8) }
+      guard length <= limit - position - 8 else {
+        throw HeaderFault(.corrupt, "a header extension is longer than the header's cluster")
+      }
+      let data = Array(bytes[(position + 8)..<(position + 8 + length)])
+      let item = HeaderExtension(kind: kind, data: data, position: position)
+      found.append(item)
+      position += item.footprint
+    }
+    return (found, min(position, limit))
+  }
+
+  /// Appends the extension's bytes, padded.
+  func append(to bytes: inout [UInt8]) {
+    var field = [UInt8](repeating: 0, count: footprint)
+    BigEndian.store(kind, into: &field, at: 0)
+    BigEndian.store(UInt32(data.count), into: &field, at: 4)
+    field.replaceSubrange(8..<(8 + data.count), with: data)
+    bytes.append(contentsOf: field)
+  }
+}
+
+/// What is wrong with a header, before it is known which file it is in.
+struct HeaderFault: Error {
+  let code: ImageError.Code
+  let reason: String
+
+  init(_ code: ImageError.Code, _ reason: String) {
+    self.code = code
+    self.reason = reason
+  }
+}
