@@ -101,8 +101,6 @@ package protocol WritableImage: Image {
   /// The unit in which ranges change from one mapping to another: the subcluster, or the cluster; 1 for formats that
   /// have none.
   var allocationUnit: ByteCount { get }
-  /// Whether a range can be made zero without writing zeros.
-  var hasZeroClusters: Bool { get }
   /// Every request on the guest's data is registered here while it runs.
   var requests: RequestTracker { get }
 
@@ -114,36 +112,20 @@ package protocol WritableImage: Image {
   /// The bytes could not be written: gives back what `prepare` took.
   func abandon(_ plan: WritePlan)
 
-  /// Makes whole allocation units read as zeros, in `hasZeroClusters` formats. `reserving` keeps the host space of those
-  /// that have some; otherwise it is given back.
-  func zero(_ range: GuestRange, reserving: Bool) throws(ImageError)
+  /// Makes whole allocation units read as zeros without writing zeros, and returns how many bytes from the beginning
+  /// of `range` on now do. 0: the first unit has to be written as data (a format without zero clusters, say).
+  /// `reserving` keeps the host space of those units that have some; otherwise it is given back.
+  func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) -> ByteCount
 
   /// Makes everything that was published before the call durable, in the order that survives a crash.
   func flush() throws(ImageError)
-  /// Bytes written or mapped since the last flush began: the caller flushes by itself when this is large.
-  var unflushed: ByteCount { get }
 
-  /// Works out how the header will record `backing` (nil: none), or says now why it cannot; changes nothing.
-  func planBacking(_ backing: RecordedBacking?) throws(ImageError) -> BackingSwitch
-  /// Carries a plan out: durable when it returns. All else must have been flushed. On an error the header is as it was,
-  /// verified, unless the error's code is `.outcomeUnknown`.
-  func record(_ change: BackingSwitch) throws(ImageError)
+  /// Says whether the header can record `backing` (nil: none) now; changes nothing.
+  func check(backing: RecordedBacking?) throws(ImageError)
+  /// Records `backing` in the header, by one sector, durably. All else must have been flushed. On an error the header is
+  /// as it was, verified, unless the error's code is `.outcomeUnknown`.
+  func record(backing: RecordedBacking?) throws(ImageError)
 
   /// Flushes, marks the image clean and gives back what quarantine holds. No request may be running.
   func finish() throws(ImageError)
-}
-
-/// The first sector of an image as it will be, and what must lie elsewhere before it may be written.
-package struct BackingSwitch: Sendable {
-  package var backing: RecordedBacking?
-  /// The whole of sector 0.
-  package var sector: [UInt8]
-  /// A new name outside sector 0, written and synced first.
-  package var name: (at: HostOffset, bytes: [UInt8])?
-
-  package init(backing: RecordedBacking?, sector: [UInt8], name: (at: HostOffset, bytes: [UInt8])?) {
-    self.backing = backing
-    self.sector = sector
-    self.name = name
-  }
 }

@@ -49,7 +49,7 @@ extension Refcounts.State {
     }
   }
 
-  private mutating func makeBlock(_ block: Int, at cluster: Int) throws(ImageError) {
+  mutating func makeBlock(_ block: Int, at cluster: Int) throws(ImageError) {
     let place = range(of: cluster..<(cluster + 1))
     try reserve(place)
     var made = RefcountBlock(
@@ -59,23 +59,25 @@ extension Refcounts.State {
     blocks[block] = made
     table[block] = UInt64(place.start.bytes)
     changedEntries.insert(block)
+    metadata.insert(cluster)
   }
 
   /// Makes the table longer and gives it a new place; the header points there after the next flush.
   private mutating func growTable(toHold entries: Int) throws(ImageError) {
     let perCluster = header.clusterSize.bytes / 8
     let wanted = max(entries + 1, table.count * 3 / 2)
-    let clusters = (wanted + perCluster - 1) / perCluster
-    guard clusters * header.clusterSize.bytes <= Qcow2Header.Limit.refcountTableBytes else {
+    let length = (wanted + perCluster - 1) / perCluster
+    guard length * header.clusterSize.bytes <= Qcow2Header.Limit.refcountTableBytes else {
       throw ImageError(.noSpace, path: storage.path, reason: "the image has reached the largest size that qcow2 allows it")
     }
     let old = HostRange(at: tableHome, count: header.clusterSize * tableClusters)
-    table.append(contentsOf: repeatElement(0, count: clusters * perCluster - table.count))
-    let place = try allocateRow(of: clusters, from: firstFree)
+    table.append(contentsOf: repeatElement(0, count: length * perCluster - table.count))
+    let place = try allocateRow(of: length, from: firstFree)
     try reserve(place)
     replacedTables.append(old)
+    metadata.formUnion(clusters(of: place))
     tableHome = place.start
-    tableClusters = clusters
+    tableClusters = length
     tableHasMoved = true
   }
 

@@ -29,6 +29,8 @@ final class Refcounts: Sendable {
     /// Tables that a larger one replaced; they may go when the header no longer points to them.
     var replacedTables: [HostRange] = []
     var quarantine = Quarantine()
+    /// Clusters that hold metadata of the image.
+    var metadata: Set<Int> = []
   }
 
   /// Clean blocks that stay; a block is one cluster, and covers thousands of clusters.
@@ -63,6 +65,7 @@ final class Refcounts: Sendable {
     try state.withLock { (state) throws(ImageError) in
       let range = try state.allocate(upTo: 1)
       try state.reserve(range)
+      state.metadata.formUnion(state.clusters(of: range))
       return range.start
     }
   }
@@ -102,7 +105,10 @@ extension Refcounts.State {
     let (block, index) = cluster.quotientAndRemainder(dividingBy: header.refcountsPerBlock)
     guard try load(block) else { throw corrupt("cluster \(cluster) has no refcount block") }
     blocks[block]?[index] = count
-    if count == 0 { firstFree = min(firstFree, cluster) }
+    if count == 0 {
+      firstFree = min(firstFree, cluster)
+      metadata.remove(cluster)
+    }
   }
 
   mutating func decrement(_ cluster: Int) throws(ImageError) {

@@ -8,35 +8,85 @@ import Synchronization
 /// A change that failed is not remembered, so that it cannot leak into the next one.
 final class HeaderSector: Sendable {
   private let storage: any Storage
+  /// The first cluster as it is on the host.
   private let current: Mutex<[UInt8]>
 
   static let size: ByteCount = 512
 
   init(header: Qcow2Header, storage: any Storage) {
     self.storage = storage
-    current = Mutex(Array(header.firstCluster.prefix(Self.size.bytes)))
+    current = Mutex(header.firstCluster)
   }
-
-  /// The sector as it is on the host.
-  var bytes: [UInt8] { current.withLock { $0 } }
 
   /// Changes fields of the header, durably. On an error the old sector is put back; where that fails too, the error's code is
   /// `.outcomeUnknown`.
   func update(_ change: (inout [UInt8]) -> Void) throws(ImageError) {
-    try current.withLock { (sector) throws(ImageError) in
-      var changed = sector
-      change(&changed)
-      try replace(&sector, with: changed)
+    try current.withLock { (cluster) throws(ImageError) in
+      var sector = Array(cluster.prefix(Self.size.bytes))
+      change(&sector)
+      try replace(in: &cluster, with: sector)
     }
   }
 
-  private func replace(_ sector: inout [UInt8], with changed: [UInt8]) throws(ImageError) {
-    do throws(StorageError) {
-      try storage.write(changed.span, at: HostOffset(0))
-      try storage.sync()
-      sector = changed
+  /// Says whether the header can record `backing`.
+  func check(backing: RecordedBacking?) throws(ImageError) {
+    _ = try current.withLock { (cluster) throws(ImageError) in try layout(of: cluster, recording: backing) }
+  }
+
+  /// Records `backing`: first its name, where nothing points to yet, then sector 0.
+  func record(backing: RecordedBacking?) throws(ImageError) {
+    try current.withLock { (cluster) throws(ImageError) in
+      let layout = try layout(of: cluster, recording: backing)
+      if let name = layout.name {
+        do throws(StorageError) {
+          try storage.write(name.bytes.span, at: HostOffset(name.position))
+          try storage.sync()
+        } catch {
+          throw ImageError(error)
+        }
+        let missing = name.position + name.bytes.count - cluster.count
+        if missing > 0 { cluster += [UInt8](repeating: 0, count: missing) }
+        cluster.replaceSubrange(name.position..<(name.position + name.bytes.count), with: name.bytes)
+      }
+      try replace(in: &cluster, with: layout.sector)
+    }
+  }
+
+  /// Removes the bitmaps, which the caller is about to free: the feature bit, and the extension where that can be done.
+  func dropBitmaps() throws(ImageError) {
+    let header = try current.withLock { (cluster) throws(ImageError) in try parse(cluster) }
+    let without = header.layoutWithoutBitmaps()
+    try update { sector in
+      if let without { sector = without }
+      let bits = BigEndian.load(UInt64.self, from: sector.span, at: Field.autoclear)
+      BigEndian.store(bits & ~FeatureBits.Autoclear.bitmaps, into: &sector, at: Field.autoclear)
+    }
+  }
+
+  private func layout(of cluster: [UInt8], recording backing: RecordedBacking?) throws(ImageError) -> HeaderLayout {
+    let header = try parse(cluster)
+    do {
+      return try header.layout(recording: backing)
     } catch {
-      throw putBack(sector, after: error)
+      throw ImageError(error.code, path: storage.path, reason: error.reason)
+    }
+  }
+
+  private func parse(_ cluster: [UInt8]) throws(ImageError) -> Qcow2Header {
+    do throws(HeaderFault) {
+      return try Qcow2Header(firstCluster: cluster, fileSize: ByteCount(.max))
+    } catch {
+      throw ImageError(error.code, path: storage.path, reason: error.reason)
+    }
+  }
+
+  private func replace(in cluster: inout [UInt8], with sector: [UInt8]) throws(ImageError) {
+    do throws(StorageError) {
+      try storage.write(sector.span, at: HostOffset(0))
+      try storage.sync()
+      cluster.replaceSubrange(0..<sector.count, with: sector)
+    } catch {
+      throw putBack(Array(cluster.prefix(sector.count)), after: error)
     }
   }
 
@@ -47,7 +97,7 @@ final class HeaderSector: Sendable {
       guard error.code != .syncLost, error.operation != "sync" else { throw error }
       try storage.write(sector.span, at: HostOffset(0))
       try storage.sync()
-      let found = try storage.bytes(Self.size, at: HostOffset(0))
+      let found = try storage.bytes(ByteCount(sector.count), at: HostOffset(0))
       guard found == sector else { throw error }
       return ImageError(error)
     } catch {

@@ -89,7 +89,7 @@ final class MappingTables: Sendable {
       }
       switch step {
       case .done(let result): return result
-      case .wait: state.wait { !$0.loading.contains(index) }
+      case .wait: state.wait { $0.loading.contains(index) ? nil : () }
       case .load(let l1Entry): try load(index, l1Entry)
       }
     }

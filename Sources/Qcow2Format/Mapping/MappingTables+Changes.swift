@@ -1,0 +1,140 @@
+import HostStorage
+import ImageFormat
+
+/// Mappings that were published up to a moment, as they stood then: what one flush makes durable.
+///
+/// The arrays are shared with the live tables until those change, so freezing copies nothing by itself.
+struct Epoch {
+  struct Table {
+    let index: Int
+    let words: [UInt64]
+    let home: HostOffset
+    let isNew: Bool
+    let changed: Range<Int>?
+  }
+
+  var tables: [Table]
+  var l1: [(index: Int, entry: UInt64)]
+  /// Host ranges that these mappings no longer point to.
+  var dropped: [HostRange]
+}
+
+// Changing mappings. The caller holds the guest range exclusively, so that between two calls here nobody else changes
+// the same entries.
+extension MappingTables {
+  /// The entry of the cluster at `offset`, checked.
+  func entry(at offset: GuestOffset) throws(ImageError) -> L2Entry {
+    let position = header.position(of: offset)
+    let entry = try withTable(position.l1Index) { (_, table) throws(ImageError) in
+      table.map { self.rules.entry(position.entry, in: $0.words) } ?? .unallocated
+    }
+    if let fault = rules.fault(in: entry) {
+      throw corrupt("the mapping of its guest offset \(offset.bytes) has \(fault)", at: offset)
+    }
+    return entry
+  }
+
+  /// Whether the L2 table for `offset` exists and is used by the active mapping alone.
+  func hasOwnTable(for offset: GuestOffset) throws(ImageError) -> Bool {
+    let index = header.position(of: offset).l1Index
+    return try withTable(index) { (state, table) throws(ImageError) in
+      table != nil && state.l1[index] & L2Entry.Bits.copied != 0
+    }
+  }
+
+  /// Gives the L2 table for `offset` the new `home`: an empty table where there was none, a copy of one that a snapshot
+  /// shares. Returns false where another thread was faster.
+  func adoptTable(for offset: GuestOffset, at home: HostOffset) throws(ImageError) -> Bool {
+    let index = header.position(of: offset).l1Index
+    return try withTable(index) { (state, table) throws(ImageError) in
+      if table != nil && state.l1[index] & L2Entry.Bits.copied != 0 { return false }
+      var own = table ?? L2Table(words: [UInt64](repeating: 0, count: self.header.clusterSize.bytes / 8), home: home)
+      if table != nil { state.dropped.append(HostRange(at: own.home, count: self.header.clusterSize)) }
+      own.home = home
+      own.isNew = true
+      own.changed = 0..<own.words.count
+      state.insert(own, at: index, capacity: .max)
+      state.l1[index] = UInt64(home.bytes) | L2Entry.Bits.copied
+      state.changedL1.insert(index)
+      return true
+    }
+  }
+
+  /// Publishes `change` of the entries of `count` clusters from `offset` on, which lie in one table of our own. What
+  /// `change` says is dropped goes into the same epoch as the entries.
+  func update(
+    clusters count: Int, at offset: GuestOffset,
+    _ change: (_ cluster: Int, _ entry: L2Entry) -> (entry: L2Entry, dropped: HostRange?)
+  ) throws(ImageError) {
+    let position = header.position(of: offset)
+    try withTable(position.l1Index) { (state, table) throws(ImageError) in
+      precondition(table != nil && position.entry + count <= self.header.entriesPerL2, "the table was not prepared")
+      for cluster in 0..<count {
+        let index = position.entry + cluster
+        guard let old = state.tables[position.l1Index].map({ self.rules.entry(index, in: $0.words) }) else { continue }
+        let (new, dropped) = change(cluster, old)
+        if let dropped { state.dropped.append(dropped) }
+        if new != old { state.store(new, at: index, inTable: position.l1Index, rules: self.rules) }
+      }
+    }
+  }
+
+  /// Takes what was published since the last freeze.
+  func freeze() -> Epoch {
+    state.withLock { state in
+      var epoch = Epoch(tables: [], l1: [], dropped: state.dropped)
+      for (index, table) in state.tables where table.changed != nil || table.isNew {
+        epoch.tables.append(
+          Epoch.Table(
+            index: index, words: table.words, home: table.home, isNew: table.isNew, changed: table.changed))
+        state.tables[index]?.changed = nil
+        state.tables[index]?.isFrozen = true
+      }
+      epoch.l1 = state.changedL1.sorted().map { ($0, state.l1[$0]) }
+      state.changedL1 = []
+      state.dropped = []
+      return epoch
+    }
+  }
+
+  /// The epoch is durable: its tables may be let go again.
+  func thaw(_ epoch: Epoch) {
+    state.withLock { state in
+      for table in epoch.tables {
+        state.tables[table.index]?.isFrozen = false
+        state.tables[table.index]?.isNew = false
+      }
+    }
+  }
+
+  /// The epoch did not become durable: its changes go into the next one.
+  func restore(_ epoch: Epoch) {
+    state.withLock { state in
+      for table in epoch.tables {
+        let newer = state.tables[table.index]?.changed
+        state.tables[table.index]?.changed = newer?.union(table.changed) ?? table.changed
+        state.tables[table.index]?.isFrozen = false
+      }
+      state.changedL1.formUnion(epoch.l1.map(\.index))
+      state.dropped = epoch.dropped + state.dropped
+    }
+  }
+}
+
+extension MappingTables.State {
+  mutating func store(_ entry: L2Entry, at index: Int, inTable table: Int, rules: EntryRules) {
+    guard var changing = tables.removeValue(forKey: table) else { return }
+    rules.store(entry, at: index, in: &changing.words)
+    let width = rules.hasExtendedL2 ? 2 : 1
+    changing.changed = (index * width..<(index + 1) * width).union(changing.changed)
+    tables[table] = changing
+  }
+}
+
+extension Range<Int> {
+  /// The smallest range that covers both.
+  fileprivate func union(_ other: Range<Int>?) -> Range<Int> {
+    guard let other else { return self }
+    return Swift.min(lowerBound, other.lowerBound)..<Swift.max(upperBound, other.upperBound)
+  }
+}

@@ -1,0 +1,137 @@
+package import HostStorage
+package import ImageFormat
+import Synchronization
+
+/// A qcow2 image that is written: an active layer.
+package final class Qcow2ActiveImage: WritableImage {
+  package struct Options: Sendable {
+    /// Free the persistent dirty bitmaps of an image that has some, instead of refusing it.
+    package var dropsBitmaps: Bool
+    /// Give freed clusters back to the host.
+    package var punches: Bool
+    /// About how many bytes of L2 tables are kept.
+    package var cacheLimit: ByteCount
+
+    package init(dropsBitmaps: Bool = false, punches: Bool = true, cacheLimit: ByteCount = ByteCount(16 << 20)) {
+      self.dropsBitmaps = dropsBitmaps
+      self.punches = punches
+      self.cacheLimit = cacheLimit
+    }
+  }
+
+  package let header: Qcow2Header
+  package let storage: any Storage
+  package let dataStorage: any Storage
+  package let requests = RequestTracker()
+  let tables: MappingTables
+  let refcounts: Refcounts
+  let sector: HeaderSector
+  let flushOrder: FlushOrder
+  private let inflater: Inflater
+  private let recorded: Mutex<RecordedBacking?>
+  private let preparation = Mutex(Preparation())
+  private let isPrepared = Atomic<Bool>(false)
+  let takesWrites = Atomic<Bool>(true)
+
+  /// What has to happen before the first write.
+  private struct Preparation {
+    var bitmaps: [HostRange] = []
+  }
+
+  package var format: String { "qcow2" }
+  package var virtualSize: ByteCount { header.virtualSize }
+  package var clusterSize: ByteCount { header.clusterSize }
+  package var allocationUnit: ByteCount { header.subclusterSize }
+  package var backing: RecordedBacking? { recorded.withLock { $0 } }
+
+  /// Opens the image for writing. An image that was left dirty by lazy refcounts is repaired first. Refused are one that is
+  /// marked corrupt, one whose metadata contradicts itself, and one with bitmaps that `options` does not let go.
+  package init(header: Qcow2Header, storage: any Storage, dataStorage: (any Storage)?, options: Options)
+    throws(ImageError)
+  {
+    precondition(header.usesDataFile == (dataStorage != nil), "an external data file is given exactly when it is used")
+    try Self.checkMayWrite(header, path: storage.path, options: options)
+    self.header = header
+    self.storage = storage
+    self.dataStorage = dataStorage ?? storage
+    recorded = Mutex(header.backing)
+    sector = HeaderSector(header: header, storage: storage)
+    if header.isMarkedDirty { try RefcountRepair.clean(header, in: storage, sector: sector) }
+    tables = try MappingTables(header: header, storage: storage, cacheLimit: options.cacheLimit)
+    refcounts = try Refcounts(header: header, storage: storage)
+    flushOrder = FlushOrder(
+      tables: tables, refcounts: refcounts, sector: sector, dataStorage: self.dataStorage, requests: requests,
+      punches: options.punches)
+    inflater = Inflater(header: header, storage: storage)
+    let bitmaps = header.hasBitmaps ? try header.bitmapRanges(in: storage) : []
+    preparation.withLock { $0.bitmaps = bitmaps }
+    try refcounts.learnMetadata(l1: tables.state.read { $0.l1 })
+  }
+
+  private static func checkMayWrite(_ header: Qcow2Header, path: String, options: Options) throws(ImageError) {
+    if header.isMarkedCorrupt {
+      throw ImageError(
+        .refused, path: path, reason: "it is marked corrupt; repair it with `qemu-img check -r all`, or mount it with -o ro")
+    }
+    if header.hasBitmaps && !options.dropsBitmaps {
+      throw ImageError(
+        .refused, path: path,
+        reason: "it has persistent dirty bitmaps, which writing would falsify; -o bitmaps=drop frees them, -o ro keeps them")
+    }
+  }
+
+  package func mapping(at offset: GuestOffset, limit: ByteCount) throws(ImageError) -> Run {
+    try tables.run(at: offset, limit: min(limit, GuestOffset(virtualSize.bytes) - offset))
+  }
+
+  package func inflate(_ cluster: CompressedCluster) throws(ImageError) -> [UInt8] {
+    try inflater.inflate(cluster)
+  }
+
+  package func flush() throws(ImageError) {
+    try flushOrder.flush()
+  }
+
+  package func finish() throws(ImageError) {
+    try flush()
+    // What the first flush dropped is decremented now, and what that changed is written by the next.
+    while refcounts.isChanged { try flush() }
+  }
+
+  package func check(backing: RecordedBacking?) throws(ImageError) {
+    if try header.snapshotsNeedBacking(in: storage) {
+      throw ImageError(
+        .unsupported, path: storage.path,
+        reason: "its internal snapshots still need the backing file; delete them first (`qemu-img snapshot -d`)")
+    }
+    try sector.check(backing: backing)
+  }
+
+  package func record(backing: RecordedBacking?) throws(ImageError) {
+    try prepareForWriting()
+    try sector.record(backing: backing)
+    recorded.withLock { $0 = backing }
+  }
+
+  /// Before the first write: clears the feature bits that a program that does not know them has to clear, and frees bitmaps.
+  func prepareForWriting() throws(ImageError) {
+    if isPrepared.load(ordering: .acquiring) { return }
+    try preparation.withLock { (preparation) throws(ImageError) in
+      if isPrepared.load(ordering: .relaxed) { return }
+      if header.autoclear & ~FeatureBits.Autoclear.known != 0 {
+        try sector.clearAutoclear(keeping: FeatureBits.Autoclear.known)
+      }
+      if header.hasBitmaps {
+        try sector.dropBitmaps()
+        refcounts.admit(preparation.bitmaps)
+      }
+      isPrepared.store(true, ordering: .releasing)
+    }
+  }
+
+  /// Corruption of this image's own metadata was found: it takes no more writes.
+  func refuse(_ reason: String, at offset: GuestOffset) -> ImageError {
+    takesWrites.store(false, ordering: .relaxed)
+    return tables.corrupt(reason, at: offset)
+  }
+}
