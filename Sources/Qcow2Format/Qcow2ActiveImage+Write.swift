@@ -43,8 +43,8 @@ extension Qcow2ActiveImage {
 
   package func abandon(_ plan: WritePlan) {
     guard plan.allocates, !header.usesDataFile else { return }
-    let isOwn = (try? tables.entry(at: plan.filled.start)).map { tables.rules.hasHostCluster($0) && $0.isCopied } ?? true
-    guard !isOwn else { return }
+    guard let entry = try? tables.entry(at: plan.filled.start) else { return }
+    if entry.isCopied && tables.rules.hasHostCluster(entry) { return }
     let start = plan.target - plan.filled.start.remainder(in: clusterSize)
     let count = plan.filled.roundedOut(to: clusterSize).count
     // A refcount that cannot be taken back only leaks the cluster.

@@ -10,7 +10,7 @@ extension Qcow2ActiveImage {
     guard header.hasZeroFlag || (backing == nil && !reserving) else { return 0 }
     let whole = range.start.remainder(in: clusterSize).bytes == 0 && range.count >= clusterSize
     if !whole, try tables.entry(at: range.start).isCompressed { return 0 }
-    let part = whole ? GuestRange(at: range.start, count: range.count.roundedDown(to: clusterSize)) : firstPart(of: range)
+    let part = whole ? range.roundedIn(to: clusterSize) : firstPart(of: range)
     if try isUnallocatedAndBare(part) { return part.count }
     if header.usesDataFile { try clearDataFile(part, reserving: reserving) }
     try ownTable(for: part.start)

@@ -71,12 +71,13 @@ package final class Qcow2ActiveImage: WritableImage {
   private static func checkMayWrite(_ header: Qcow2Header, path: String, options: Options) throws(ImageError) {
     if header.isMarkedCorrupt {
       throw ImageError(
-        .refused, path: path, reason: "it is marked corrupt; repair it with `qemu-img check -r all`, or mount it with -o ro")
+        .refused, path: path, reason: "it is marked corrupt; repair it (`qemu-img check -r all`) or mount it with -o ro")
     }
     if header.hasBitmaps && !options.dropsBitmaps {
       throw ImageError(
         .refused, path: path,
-        reason: "it has persistent dirty bitmaps, which writing would falsify; -o bitmaps=drop frees them, -o ro keeps them")
+        reason: "it has persistent dirty bitmaps, which writing would falsify: "
+          + "-o bitmaps=drop frees them, -o ro keeps them")
     }
   }
 

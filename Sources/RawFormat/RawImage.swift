@@ -1,6 +1,5 @@
 package import HostStorage
 package import ImageFormat
-import Synchronization
 
 /// A raw image; read-only where its storage is.
 package final class RawImage: WritableImage {
@@ -11,10 +10,6 @@ package final class RawImage: WritableImage {
   package let backing: RecordedBacking? = nil
   package let storage: any Storage
   package let requests = RequestTracker()
-  /// By the host: it zeroes in place, or punches a hole.
-  package let hasZeroClusters = true
-
-  private let written = Atomic<Int>(0)
 
   /// The virtual size is the file's or the device's size to the byte; it need not be whole sectors.
   package init(_ storage: any Storage) throws(ImageError) {
@@ -40,8 +35,7 @@ package final class RawImage: WritableImage {
 
   /// Always in place, all of it.
   package func prepare(_ range: GuestRange) -> WritePlan {
-    noteWritten(range)
-    return WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), allocates: false)
+    WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), allocates: false)
   }
 
   /// Nothing to do, as for every plan in place.
@@ -51,11 +45,11 @@ package final class RawImage: WritableImage {
   package func abandon(_ plan: WritePlan) {}
 
   /// Zeroes on the host, or punches a hole; seen at once.
-  package func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) {
-    noteWritten(range)
+  package func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) -> ByteCount {
     let place = HostRange(at: HostOffset(range.start.bytes), count: range.count)
     do {
       if reserving { try storage.zero(place) } else { try storage.punch(place) }
+      return range.count
     } catch {
       throw ImageError(error)
     }
@@ -63,7 +57,6 @@ package final class RawImage: WritableImage {
 
   /// One sync of the file.
   package func flush() throws(ImageError) {
-    written.store(0, ordering: .relaxed)
     do {
       try storage.sync()
     } catch {
@@ -71,15 +64,13 @@ package final class RawImage: WritableImage {
     }
   }
 
-  package var unflushed: ByteCount { ByteCount(written.load(ordering: .relaxed)) }
-
   /// Always refused: there is no header to record it in.
-  package func planBacking(_ backing: RecordedBacking?) throws(ImageError) -> BackingSwitch {
+  package func check(backing: RecordedBacking?) throws(ImageError) {
     throw noHeader
   }
 
   /// Always refused: there is no header.
-  package func record(_ change: BackingSwitch) throws(ImageError) {
+  package func record(backing: RecordedBacking?) throws(ImageError) {
     throw noHeader
   }
 
@@ -90,9 +81,5 @@ package final class RawImage: WritableImage {
 
   private var noHeader: ImageError {
     ImageError(.unsupported, path: storage.path, reason: "a raw image has no header that could name a backing file")
-  }
-
-  private func noteWritten(_ range: GuestRange) {
-    written.add(range.count.bytes, ordering: .relaxed)
   }
 }

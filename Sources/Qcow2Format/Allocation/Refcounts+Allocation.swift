@@ -68,7 +68,7 @@ extension Refcounts.State {
     let wanted = max(entries + 1, table.count * 3 / 2)
     let length = (wanted + perCluster - 1) / perCluster
     guard length * header.clusterSize.bytes <= Qcow2Header.Limit.refcountTableBytes else {
-      throw ImageError(.noSpace, path: storage.path, reason: "the image has reached the largest size that qcow2 allows it")
+      throw ImageError(.noSpace, path: storage.path, reason: "the image is as large as qcow2 allows")
     }
     let old = HostRange(at: tableHome, count: header.clusterSize * tableClusters)
     table.append(contentsOf: repeatElement(0, count: length * perCluster - table.count))

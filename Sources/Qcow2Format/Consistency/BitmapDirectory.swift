@@ -35,9 +35,7 @@ extension Qcow2Header {
   }
 
   private func clusterOffset(_ value: UInt64) -> HostOffset? {
-    guard let offset = Int(exactly: value), offset > 0, offset < Limit.hostOffset, offset % clusterSize.bytes == 0 else {
-      return nil
-    }
-    return HostOffset(offset)
+    guard let offset = Int(exactly: value), offset > 0, offset < Limit.hostOffset else { return nil }
+    return offset % clusterSize.bytes == 0 ? HostOffset(offset) : nil
   }
 }

@@ -47,7 +47,9 @@ package enum Qcow2Check {
 
   /// Checks and repairs what can be: leaks, and with `all` also refcounts that are too low and copied flags. Returns what was
   /// found before.
-  package static func repair(_ header: Qcow2Header, in storage: any Storage, all: Bool) throws(ImageError) -> CheckReport {
+  package static func repair(_ header: Qcow2Header, in storage: any Storage, all: Bool)
+    throws(ImageError) -> CheckReport
+  {
     let before = try run(on: header, in: storage)
     let isLeaky = before.leaks > 0 && before.errors == 0
     if isLeaky || (all && before.errors > 0) || header.isMarkedDirty {

@@ -112,7 +112,7 @@ final class MappingTables: Sendable {
     }
     let size = header.clusterSize
     guard l1Entry & 0x7F00_0000_0000_01FF == 0, home.bytes % size.bytes == 0 else {
-      throw corrupt("L1 entry \(index) has reserved bits set or an offset that is not a cluster's", at: reach(of: index))
+      throw corrupt("L1 entry \(index) has reserved bits or an offset that is not a cluster's", at: reach(of: index))
     }
     let bytes: [UInt8]
     do {
