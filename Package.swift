@@ -60,6 +60,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("HostStorageTests", of: ["HostStorage"]),
+    tests("FlatcowTests", of: ["flatcow", "HostStorage"]),
     tests("TidyTests", of: []),
   ]
 )

@@ -6,6 +6,8 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/ioctl.h>
+#include <syslog.h>
 #include <time.h>
 
 /* What Glibc's module leaves out of fcntl.h, since it is imported without _GNU_SOURCE. */
@@ -37,6 +39,26 @@ static inline long flatcow_futex_wait(const void *word, unsigned value, long sec
 }
 static inline long flatcow_futex_wake_all(const void *word) {
   return syscall(SYS_futex, word, 129 /* FUTEX_WAKE_PRIVATE */, 0x7fffffff, 0, 0, 0);
+}
+
+#define FLATCOW_POSIX_SPAWN_SETSID 0x80
+#define FLATCOW_UMOUNT_NOFOLLOW 8
+
+/* A line for the system's log; syslog(3) itself takes a list of arguments. */
+static inline void flatcow_syslog(int priority, const char *line) { syslog(LOG_DAEMON | priority, "%s", line); }
+
+static inline int flatcow_thread_id(void) { return syscall(SYS_gettid); }
+static inline int flatcow_signal_thread(int thread, int signal) {
+  return syscall(SYS_tgkill, syscall(SYS_getpid), thread, signal);
+}
+
+static inline int flatcow_pidfd_open(int process) { return syscall(SYS_pidfd_open, process, 0); }
+
+/* How the process behind a pidfd ended, as wait(2) would say it; -1 where the kernel does not tell. The numbers are
+   those of linux/pidfd.h since Linux 6.15. */
+static inline int flatcow_pidfd_exit_status(int pidfd) {
+  struct { unsigned long long mask, cgroup; unsigned ids[11]; int exit_status; } info = {1 << 3};
+  return ioctl(pidfd, _IOWR(0xFF, 11, info), &info) == 0 && info.mask & 1 << 3 ? info.exit_status : -1;
 }
 
 #endif

@@ -3,8 +3,39 @@
 // Arguments, logging, the start of the daemon, signals; nothing else. Verbs that act on a mounted tree do it through
 // the files of the tree, so that they need nothing from the process behind it but what any shell has.
 import ArgumentParser
+import Glibc
+import HostStorage
 
 @main struct Flatcow: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Mounts a disk-image chain as one flat raw file and streams its backing layers into the active one.")
+    abstract: "Mounts a disk-image chain as one flat raw file and streams its backing layers into the active one.",
+    discussion:
+      "Exits with 0 done, 1 usage, 2 environment, 3 the job or the check failed, 4 timed out, 130 interrupted.",
+    subcommands: [
+      Umount.self, Stream.self, Status.self, Finish.self, Pause.self, Resume.self, Cancel.self, Speed.self,
+      Wait.self, List.self, MetricsVerb.self,
+    ])
+
+  static func main() {
+    Glibc.exit(run(Array(CommandLine.arguments.dropFirst())).rawValue)
+  }
+
+  /// Runs a verb, and says what went wrong.
+  static func run(_ arguments: [String]) -> Outcome {
+    do {
+      var verb = try parseAsRoot(arguments)
+      try verb.run()
+      return .done
+    } catch let error as CommandError {
+      StandardError.write("flatcow: \(error.sentence)\n")
+      return error.outcome
+    } catch {
+      if exitCode(for: error).isSuccess {
+        print(fullMessage(for: error))
+        return .done
+      }
+      StandardError.write("flatcow: \(message(for: error)); `flatcow --help` tells more\n")
+      return .usage
+    }
+  }
 }

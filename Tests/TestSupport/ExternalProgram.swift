@@ -16,6 +16,12 @@ package struct ExternalProgram: Sendable {
   /// Runs it to its end.
   @discardableResult
   package func run(_ arguments: String..., in directory: URL? = nil) throws -> Outcome {
+    try run(arguments, in: directory)
+  }
+
+  /// Runs it to its end.
+  @discardableResult
+  package func run(_ arguments: [String], in directory: URL? = nil) throws -> Outcome {
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
     process.arguments = [name] + arguments

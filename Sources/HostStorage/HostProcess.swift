@@ -1,0 +1,104 @@
+import CLinux
+import Glibc
+
+/// Processes that the command starts or waits for.
+package enum HostProcess {
+  /// The descriptor on which a daemon reports to whoever started it.
+  private static let reportDescriptor: Int32 = 3
+
+  /// Starts this program again, in a session of its own, and waits until it has reported how its start went: the byte
+  /// of its `report`, or nil when it ended without one. It shares the standard descriptors and the working directory
+  /// until it reports.
+  package static func startDaemon(arguments: [String]) throws(StorageError) -> UInt8? {
+    var ends: [Int32] = [-1, -1]
+    guard unsafe pipe(&ends) == 0 else { throw StorageError(errno: errno, operation: "start", path: "a pipe") }
+    defer { close(ends[0]) }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    let child = Result { () throws(StorageError) in
+      try spawn("/proc/self/exe", arguments, newSession: true, report: ends[1])
+    }
+    // While this process holds the writing end too, the daemon's silent end could not be told from its silence.
+    close(ends[1])
+    _ = try child.get()
+    var report: UInt8 = 0
+    while true {
+      let got = unsafe read(ends[0], &report, 1)
+      if got < 0, errno == EINTR { continue }
+      return got == 1 ? report : nil
+    }
+  }
+
+  /// In the daemon: tells the waiting starter how the start went. One that went well also leaves the terminal and the
+  /// working directory, which would otherwise be kept busy.
+  package static func report(_ outcome: UInt8) {
+    var outcome = outcome
+    _ = unsafe write(reportDescriptor, &outcome, 1)
+    close(reportDescriptor)
+    guard outcome == 0 else { return }
+    let null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
+    for standard in 0...2 as ClosedRange<Int32> { dup2(null, standard) }
+    close(null)
+    _ = unsafe chdir("/")
+  }
+
+  /// Runs a program to its end and returns its exit code; 128 and the signal's number when one ended it. Throws where
+  /// it cannot be started.
+  package static func run(_ program: String, _ arguments: [String]) throws(StorageError) -> Int32 {
+    let child = try spawn(program, [program] + arguments, newSession: false, report: nil)
+    var status: Int32 = 0
+    while unsafe waitpid(child, &status, 0) < 0 {
+      if errno != EINTR { throw StorageError(errno: errno, operation: "wait for", path: program) }
+    }
+    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+  }
+
+  private static func spawn(
+    _ program: String, _ arguments: [String], newSession: Bool, report: Int32?
+  ) throws(StorageError) -> pid_t {
+    var actions = unsafe posix_spawn_file_actions_t()
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    unsafe posix_spawnattr_init(&attributes)
+    defer {
+      unsafe posix_spawn_file_actions_destroy(&actions)
+      unsafe posix_spawnattr_destroy(&attributes)
+    }
+    if let report { unsafe posix_spawn_file_actions_adddup2(&actions, report, reportDescriptor) }
+    // The signals that this process blocks for its own ends are the child's own business.
+    var none = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe posix_spawnattr_setsigmask(&attributes, &none)
+    let flags = Int32(POSIX_SPAWN_SETSIGMASK) | (newSession ? FLATCOW_POSIX_SPAWN_SETSID : 0)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(flags))
+
+    var list = unsafe arguments.map { unsafe strdup($0) } + [nil]
+    defer { unsafe list.forEach { unsafe free($0) } }
+    var child = pid_t()
+    let failure = unsafe posix_spawn(&child, program, &actions, &attributes, &list, environ)
+    if failure != 0 { throw StorageError(errno: failure, operation: "start", path: program) }
+    return child
+  }
+}
+
+/// Another process, held by a descriptor, so that its number cannot come to mean a later one.
+package struct WatchedProcess: ~Copyable {
+  private let descriptor: OwnedDescriptor
+
+  /// nil where there is no such process.
+  package init?(id: Int32) {
+    descriptor = OwnedDescriptor(flatcow_pidfd_open(id))
+    if descriptor.number < 0 { return nil }
+  }
+
+  /// Whether it has ended; waits for that, `milliseconds` at most (-1: for ever).
+  package func hasEnded(within milliseconds: Int32) -> Bool {
+    var events = pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&events, 1, milliseconds) == 1
+  }
+
+  /// How it ended: its exit code. nil where the kernel does not tell (before Linux 6.15, or not reaped yet).
+  package var exitCode: Int32? {
+    let status = flatcow_pidfd_exit_status(descriptor.number)
+    return status < 0 || status & 0x7F != 0 ? nil : status >> 8
+  }
+}

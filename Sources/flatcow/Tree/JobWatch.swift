@@ -1,0 +1,72 @@
+import Glibc
+import HostStorage
+
+/// Follows a job and shows it on stderr: on a terminal one line that is drawn again and again, elsewhere a line
+/// whenever the state or the percentage changed.
+struct JobWatch: ~Copyable {
+  let tree: MountedTree
+  private let state: WatchedText
+  private var line = ProgressLine()
+  private let started = ContinuousClock.now
+  private let isTerminal = StandardError.isTerminal
+  private var shown = (state: JobState.idle, percent: -1)
+  private var isLineOpen = false
+
+  init(_ tree: MountedTree) throws(CommandError) {
+    self.tree = tree
+    do {
+      state = try WatchedText(tree.path(of: .state))
+    } catch {
+      throw tree.failure(error)
+    }
+  }
+
+  /// Looks once, and shows what is seen.
+  mutating func look() throws(CommandError) -> JobStatus {
+    let status = try tree.jobStatus()
+    let text = line.text(for: status, at: .now - started)
+    if isTerminal {
+      StandardError.write("\r\u{1B}[K\(text)")
+      isLineOpen = true
+    } else if shown != (status.state, Int(status.fraction * 100)) {
+      StandardError.write("\(text)\n")
+    }
+    shown = (status.state, Int(status.fraction * 100))
+    return status
+  }
+
+  /// Looks until `answer` has one. Ctrl-C ends it, and so do `timeout` seconds.
+  mutating func follow<Answer>(
+    timeout: Int?, until answer: (JobStatus) throws(CommandError) -> Answer?
+  ) throws(CommandError) -> Answer {
+    let patience = Patience(seconds: timeout)
+    while true {
+      if let answer = try answer(look()) { return answer }
+      try patience.check()
+      state.waitForChange(milliseconds: 250)
+    }
+  }
+
+  deinit {
+    if isLineOpen { StandardError.write("\n") }
+  }
+}
+
+/// How long a verb waits for a job: until a person interrupts it or its time is over.
+struct Patience {
+  private static let interrupts = [SIGINT, SIGTERM, SIGHUP]
+  private let deadline: ContinuousClock.Instant?
+
+  /// Takes the signals that end it over.
+  init(seconds: Int?) {
+    HostSignals.hold(Self.interrupts)
+    deadline = seconds.map { .now + .seconds($0) }
+  }
+
+  func check() throws(CommandError) {
+    if HostSignals.wait(for: Self.interrupts, atMost: .zero) != nil {
+      throw CommandError(.interrupted, "interrupted")
+    }
+    if let deadline, .now >= deadline { throw CommandError(.timedOut, "the time is over") }
+  }
+}

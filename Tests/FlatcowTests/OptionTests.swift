@@ -1,0 +1,156 @@
+import HostStorage
+import Testing
+
+@testable import flatcow
+
+@Suite struct OptionWordTests {
+  @Test(arguments: [
+    ("", []),
+    ("ro", [OptionWord(name: "ro")]),
+    ("ro,base=a.raw", [OptionWord(name: "ro"), OptionWord(name: "base", value: "a.raw")]),
+    (",,ro,", [OptionWord(name: "ro")]),
+    (#"base=../b\,c"#, [OptionWord(name: "base", value: "../b,c")]),
+    (#"base="b,c",ro"#, [OptionWord(name: "base", value: "b,c"), OptionWord(name: "ro")]),
+    (#"base='b"c'"#, [OptionWord(name: "base", value: #"b"c"#)]),
+    (#"base=b\\c"#, [OptionWord(name: "base", value: #"b\c"#)]),
+    (#"base=\"b"#, [OptionWord(name: "base", value: "\"b")]),
+    ("base=a=b", [OptionWord(name: "base", value: "a=b")]),
+    ("backing-file=", [OptionWord(name: "backing-file", value: "")]),
+    (#"backing-file="""#, [OptionWord(name: "backing-file", value: "")]),
+  ])
+  func commasSeparateUnlessTheyAreProtected(list: String, words: [OptionWord]) throws {
+    #expect(try OptionWord.words(in: list) == words)
+  }
+
+  @Test(arguments: [#"base="b"#, "base='b", #"base=b\"#])
+  func anOpenEndIsAUsageError(list: String) {
+    #expect(throws: CommandError.self) { try OptionWord.words(in: list) }
+  }
+}
+
+@Suite struct SizeTextTests {
+  @Test(arguments: [
+    ("0", 0), ("512", 512), ("1K", 1024), ("50M", 50 << 20), ("2g", 2 << 30), ("1T", 1 << 40),
+    ("9223372036854775807", Int.max),
+  ])
+  func suffixesArePowersOf1024(text: String, bytes: Int) {
+    #expect(SizeText.parse(text) == ByteCount(bytes))
+  }
+
+  @Test(arguments: ["", "K", "-1", "+1", "1.5G", "1KB", "1 K", "9223372036854775808", "8388608T", "٣"])
+  func anythingElseIsNoSize(text: String) {
+    #expect(SizeText.parse(text) == nil)
+  }
+
+  @Test(arguments: [
+    (0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1536, "1.5 KiB"), (10 << 20, "10 MiB"), (1 << 40, "1.0 TiB"),
+    (Int.max, "8.0 EiB"),
+  ])
+  func sizesArePrintedForPeople(bytes: Int, text: String) {
+    #expect(SizeText.print(ByteCount(bytes)) == text)
+  }
+}
+
+@Suite struct MountOptionTests {
+  private func options(_ list: String) throws(CommandError) -> MountOptions {
+    var options = MountOptions()
+    try options.apply(list)
+    return options
+  }
+
+  @Test func theDefaultsAreThoseOfTheContract() {
+    let options = MountOptions()
+    #expect(!options.isReadOnly && options.stream == .on && options.onError == .enospc)
+    #expect(options.minFree == .percent(5) && options.cache == .writeback && options.discard == .unmap)
+    #expect(options.noSpaceTimeout == .seconds(60) && options.locksImages && !options.allowsDataFile)
+    #expect(options.maxDepth == 256 && options.backingFile == nil)
+  }
+
+  @Test func everyOptionOfTheContractIsTaken() throws {
+    let options = try options(
+      """
+      ro,stream=paused,base=mid.qcow2,backing-file=base.raw,speed=50M,on-error=stop,min-free=1G,cache=none,\
+      discard=ignore,threads=4,no-space-timeout=5,lock=off,format=qcow2,backing-format=qcow2:raw,backing-root=/a,\
+      backing-root=/b,trust-chain,no-backing,data-file=allow,allow-block,max-depth=9,bitmaps=drop,uid=1,gid=2,\
+      mode=0640,allow_other,fsname=disk,context="system_u:object_r:svirt_image_t:s0:c1,c2"
+      """)
+    var expected = MountOptions()
+    expected.isReadOnly = true
+    expected.stream = .paused
+    expected.base = "mid.qcow2"
+    expected.backingFile = "base.raw"
+    expected.speed = ByteCount(50 << 20)
+    expected.onError = .stop
+    expected.minFree = .bytes(ByteCount(1 << 30))
+    expected.cache = .none
+    expected.discard = .ignore
+    expected.threads = 4
+    expected.noSpaceTimeout = .seconds(5)
+    expected.locksImages = false
+    expected.format = "qcow2"
+    expected.backingFormats = ["qcow2", "raw"]
+    expected.backingRoots = ["/a", "/b"]
+    expected.trustsChain = true
+    expected.omitsBacking = true
+    expected.allowsDataFile = true
+    expected.allowsBlockDevices = true
+    expected.maxDepth = 9
+    expected.dropsBitmaps = true
+    expected.owner = 1
+    expected.group = 2
+    expected.mode = 0o640
+    expected.allowsOthers = true
+    expected.sourceName = "disk"
+    expected.securityContext = "system_u:object_r:svirt_image_t:s0:c1,c2"
+    #expect(options == expected)
+  }
+
+  @Test func whatMountPassesOnIsIgnored() throws {
+    let list = "rw,nofail,_netdev,_rnetdev,user=joe,users,owner,group,noexec,nosuid,nodev,dev,suid,noatime,relatime,"
+    #expect(try options(list + "sync,pri=1,auto,noauto") == MountOptions())
+  }
+
+  @Test func theLastWordWins() throws {
+    #expect(try options("ro,rw").isReadOnly == false)
+    #expect(try options("speed=1,speed=2").speed == 2)
+    #expect(try options("trust-chain,trust-chain=off").trustsChain == false)
+  }
+
+  @Test func noBackingImpliesReadOnly() throws {
+    #expect(try options("no-backing").isReadOnly)
+  }
+
+  @Test func anEmptyBackingFileIsTheEmptyLine() throws {
+    #expect(try options("backing-file=").backingFile == "")
+  }
+
+  @Test(arguments: [
+    "offset=1", "stream=maybe", "stream", "base=", "speed=fast", "min-free=101%", "threads=0", "max-depth=x", "mode=9",
+    "mode=1777", "bitmaps=keep", "data-file=perhaps", "uid=-1", "no-space-timeout=-1", "ro=maybe", "lock=off",
+  ])
+  func aWrongOptionIsNamedInOneSentence(list: String) throws {
+    let error = try #require(throws: CommandError.self) { try options(list) }
+    let name = String(list.prefix { $0 != "=" })
+    #expect(error.outcome == .usage && error.sentence.contains(name) && !error.sentence.contains("\n"))
+  }
+}
+
+@Suite struct ConfigurationTests {
+  @Test func linesSetDefaults() throws {
+    let text = """
+      # for all mounts of this host
+      speed = 20M   # not too fast
+
+      backing-root="/srv/images # old"
+      base=a#b
+      trust-chain
+      """
+    let options = try Configuration.parse(text, path: "conf")
+    #expect(options.speed == ByteCount(20 << 20) && options.trustsChain && options.base == "a#b")
+  }
+
+  @Test func aWrongLineIsNamed() throws {
+    let error = try #require(throws: CommandError.self) { try Configuration.parse("ro\nspeed=x\n", path: "conf") }
+    #expect(error.outcome == .usage && error.sentence.hasPrefix("conf:2: speed=x"))
+  }
+}
