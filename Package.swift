@@ -61,6 +61,7 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("HostStorageTests", of: ["HostStorage"]),
     tests("FlatcowTests", of: ["flatcow", "HostStorage"]),
+    tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
   ]
 )

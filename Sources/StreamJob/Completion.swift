@@ -1,0 +1,126 @@
+import BackingChain
+
+/// Stands for one writer of `control`, to withdraw its request by.
+package final class CompletionTicket: Sendable {}
+
+/// A completion that was asked for, and who waits for it.
+struct Completion {
+  struct Waiter: Sendable {
+    let ticket = CompletionTicket()
+    /// Whether it waits for the outcome, or only until the completion is armed.
+    let isBlocking: Bool
+    let answer: @Sendable (Result<Void, StreamError>) -> Void
+  }
+
+  /// As it was written; empty: to be worked out.
+  let line: [UInt8]
+  let plan: CompletionPlan
+  /// Goes on though nobody waits.
+  var isArmed = false
+  var waiters: [Waiter] = []
+
+  /// Lets one more wait, or arms.
+  fileprivate mutating func join(_ waiter: Waiter) {
+    if waiter.isBlocking { waiters.append(waiter) } else { isArmed = true }
+  }
+}
+
+// MARK: Requests
+
+extension JobCore {
+  /// Takes part in a completion of the same line that is on its way; false: there is none.
+  private mutating func join(_ waiter: Completion.Waiter, line: [UInt8]) throws(StreamError) -> Bool {
+    try checkUsable()
+    if waiter.isBlocking {
+      if pause.byUser {
+        throw StreamError(.busy, "the stream job is paused; resume it first, or write without waiting")
+      }
+      if let error = pause.error { throw error }
+    }
+    if let completion, !completion.waiters.isEmpty || state == .finishing, completion.line != line {
+      throw StreamError(.busy, "another completion is waiting or under way")
+    }
+    guard state.hasJob, completion?.line == line else { return false }
+    completion?.join(waiter)
+    if !waiter.isBlocking { answer([waiter], with: .success(())) }
+    return true
+  }
+
+  /// Takes a line that joins, or one that is planned: that replaces one that is only armed, and starts a job where there
+  /// is none. false: it has to be planned, or planned again, for the base that is set now.
+  mutating func accept(
+    _ waiter: Completion.Waiter, line: [UInt8], planned: (plan: CompletionPlan, base: Layer?)?
+  ) throws(StreamError) -> Bool {
+    // Withdrawn meanwhile?
+    guard let index = planning.firstIndex(where: { $0.ticket === waiter.ticket }) else { return true }
+    if try !join(waiter, line: line) {
+      guard let planned, planned.base === configuredBase else { return false }
+      let before = base
+      completion = Completion(line: line, plan: planned.plan)
+      completion?.join(waiter)
+      if !waiter.isBlocking { answer([waiter], with: .success(())) }
+      if !state.hasJob { start() } else if base !== before { baseChanged() }
+      finishIfAsked()
+    }
+    planning.remove(at: index)
+    return true
+  }
+
+  mutating func refuse(_ waiter: Completion.Waiter, with error: StreamError) {
+    guard let index = planning.firstIndex(where: { $0.ticket === waiter.ticket }) else { return }
+    planning.remove(at: index)
+    if error.code == .chain { lastError = error }
+    answer([waiter], with: .failure(error))
+  }
+
+  /// Without effect once header writing has begun, or the request is answered.
+  mutating func withdraw(_ ticket: CompletionTicket) {
+    guard finishing != .completing else { return }
+    let isMeant = { (waiter: Completion.Waiter) in waiter.ticket === ticket }
+    let withdrawn = planning.filter(isMeant) + (completion?.waiters.filter(isMeant) ?? [])
+    planning.removeAll(where: isMeant)
+    completion?.waiters.removeAll(where: isMeant)
+    answer(withdrawn, with: .failure(StreamError(.withdrawn, "the completion was withdrawn")))
+    guard let completion, completion.waiters.isEmpty, !completion.isArmed else { return }
+    if state == .finishing {
+      move(.withdraw)
+      beginRun()
+    }
+    forgetCompletion()
+  }
+}
+
+// MARK: Outcomes
+
+extension JobCore {
+  /// Answers everybody who waits; a completion that is not armed is gone then.
+  mutating func answerWaiters(with error: StreamError) {
+    answer(completion?.waiters ?? [], with: .failure(error))
+    completion?.waiters = []
+    if completion?.isArmed == false { forgetCompletion() }
+  }
+
+  /// Answers everybody who waits, and disarms.
+  mutating func drop(with error: StreamError) {
+    answer(planning + (completion?.waiters ?? []), with: .failure(error))
+    planning = []
+    forgetCompletion()
+  }
+
+  mutating func succeed() {
+    answer(completion?.waiters ?? [], with: .success(()))
+    completion = nil
+    lastError = nil
+    end(.recorded)
+  }
+
+  private mutating func answer(_ waiters: [Completion.Waiter], with result: Result<Void, StreamError>) {
+    calls += waiters.map { waiter in { waiter.answer(result) } }
+  }
+
+  mutating func forgetCompletion() {
+    let before = base
+    completion = nil
+    if base !== before { baseChanged() }
+  }
+}
