@@ -2,6 +2,7 @@
 ///
 /// All positions are checked against the buffer; reading or writing past its end is a programmer's error.
 package enum BigEndian {
+  /// The number that starts at byte `position`.
   package static func load<Number: FixedWidthInteger & BitwiseCopyable>(
     _ type: Number.Type, from bytes: Span<UInt8>, at position: Int
   ) -> Number {
@@ -11,6 +12,7 @@ package enum BigEndian {
     }
   }
 
+  /// Puts `number` where byte `position` is its first.
   package static func store<Number: FixedWidthInteger & BitwiseCopyable>(
     _ number: Number, into bytes: inout [UInt8], at position: Int
   ) {

@@ -4,6 +4,7 @@ import Synchronization
 
 /// A qcow2 image that is written: an active layer.
 package final class Qcow2ActiveImage: WritableImage {
+  /// How it is opened.
   package struct Options: Sendable {
     /// Free the persistent dirty bitmaps of an image that has some, instead of refusing it.
     package var dropsBitmaps: Bool

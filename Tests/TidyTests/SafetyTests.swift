@@ -5,8 +5,13 @@ import Testing
   /// The rooms that touch memory or C by hand: system calls, byte loads, libfuse.
   static let unsafeRooms: Set<String> = ["HostStorage", "ImageFormat", "FUSESession"]
 
+  /// Files elsewhere that have to, and why.
+  static let unsafeFiles: [String: String] = [
+    "Sources/Qcow2Format/Compression/Inflater.swift": "libdeflate and libzstd take pointers"
+  ]
+
   @Test func unsafeCodeStaysInItsRooms() {
-    for file in SourceTree.sources where !Self.unsafeRooms.contains(file.module) {
+    for file in SourceTree.sources where !Self.unsafeRooms.contains(file.module) && Self.unsafeFiles[file.path] == nil {
       for place in file.places(of: /\bunsafe\b|\bUnsafe\w*Pointer|@unsafe|@safe\b/) {
         Issue.record("\(place): unsafe code belongs in \(Self.unsafeRooms.sorted()); use Span and OutputSpan here")
       }

@@ -2,6 +2,7 @@ import ImageFormat
 
 /// A header extension: its type, its data, and where it stands in the first cluster.
 package struct HeaderExtension: Equatable, Sendable {
+  /// The types that flatcow knows (qcow2 specification, "Header extensions").
   package enum Kind {
     package static let end: UInt32 = 0
     package static let backingFormat: UInt32 = 0xE279_2ACA
