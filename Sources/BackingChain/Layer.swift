@@ -16,4 +16,10 @@ package final class Layer: Sendable {
   }
 
   package var virtualSize: ByteCount { image.virtualSize }
+
+  /// Closes and unlocks the image file and its external data file. No request may be under way.
+  package func close() {
+    if image.dataStorage !== image.storage { image.dataStorage.close() }
+    image.storage.close()
+  }
 }

@@ -36,6 +36,13 @@ package final class HostThread: Sendable {
     return thread
   }
 
+  /// Lets the calling thread sleep.
+  package static func sleep(_ time: Duration) {
+    let (seconds, attoseconds) = time.components
+    var rest = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+    while unsafe nanosleep(&rest, &rest) != 0 {}
+  }
+
   /// Returns when the body has returned. Any number of threads may join.
   package func join() {
     hasEnded.wait { $0 ? () : nil }

@@ -114,8 +114,9 @@ package protocol WritableImage: Image {
 
   /// Makes whole allocation units read as zeros without writing zeros, and returns how many bytes from the beginning
   /// of `range` on now do. 0: the first unit has to be written as data (a format without zero clusters, say).
-  /// `reserving` keeps the host space of those units that have some; otherwise it is given back.
-  func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) -> ByteCount
+  /// `reserving` keeps the host space of those units that have some; otherwise it is given back. `hiding` says that there is
+  /// an image below, which the zeros have to hide.
+  func zero(_ range: GuestRange, reserving: Bool, hiding: Bool) throws(ImageError) -> ByteCount
 
   /// Makes everything that was published before the call durable, in the order that survives a crash.
   func flush() throws(ImageError)

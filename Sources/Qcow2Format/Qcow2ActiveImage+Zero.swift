@@ -2,16 +2,16 @@ package import HostStorage
 package import ImageFormat
 
 extension Qcow2ActiveImage {
-  package func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) -> ByteCount {
+  package func zero(_ range: GuestRange, reserving: Bool, hiding: Bool) throws(ImageError) -> ByteCount {
     try prepareForWriting()
     let table = GuestRange(at: range.start.roundedDown(to: header.l2Reach), count: header.l2Reach)
     let range = range.clamped(to: table)
     // Without a zero flag a cluster reads as zeros only where nothing is mapped, and nothing lies below.
-    guard header.hasZeroFlag || (backing == nil && !reserving) else { return 0 }
+    guard header.hasZeroFlag || (!hiding && !reserving) else { return 0 }
     let whole = range.start.remainder(in: clusterSize).bytes == 0 && range.count >= clusterSize
     if !whole, try tables.entry(at: range.start).isCompressed { return 0 }
     let part = whole ? range.roundedIn(to: clusterSize) : firstPart(of: range)
-    if try isUnallocatedAndBare(part) { return part.count }
+    if !hiding, try isUnallocated(part) { return part.count }
     if header.usesDataFile { try clearDataFile(part, reserving: reserving) }
     try ownTable(for: part.start)
     let count = whole ? part.count.bytes >> header.clusterBits : 1
@@ -26,9 +26,7 @@ extension Qcow2ActiveImage {
     range.clamped(to: GuestRange(at: range.start.roundedDown(to: clusterSize), count: clusterSize))
   }
 
-  /// Nothing is mapped, and nothing lies below: it reads as zeros already.
-  private func isUnallocatedAndBare(_ range: GuestRange) throws(ImageError) -> Bool {
-    guard backing == nil else { return false }
+  private func isUnallocated(_ range: GuestRange) throws(ImageError) -> Bool {
     let run = try tables.run(at: range.start, limit: range.count)
     return run.mapping == .unallocated && run.count >= range.count
   }

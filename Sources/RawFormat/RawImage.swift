@@ -45,7 +45,7 @@ package final class RawImage: WritableImage {
   package func abandon(_ plan: WritePlan) {}
 
   /// Zeroes on the host, or punches a hole; seen at once.
-  package func zero(_ range: GuestRange, reserving: Bool) throws(ImageError) -> ByteCount {
+  package func zero(_ range: GuestRange, reserving: Bool, hiding: Bool) throws(ImageError) -> ByteCount {
     let place = HostRange(at: HostOffset(range.start.bytes), count: range.count)
     do {
       if reserving { try storage.zero(place) } else { try storage.punch(place) }

@@ -1,0 +1,46 @@
+package import ImageFormat
+import HostStorage
+
+// Completion: everything durable, then the header, then the shorter chain, then the old layers go.
+extension BackingChain {
+  /// Says whether the header can record `backing` (nil: none) now; changes nothing.
+  package func check(backing: RecordedBacking?) throws(ChainError) {
+    let image = try writable()
+    do {
+      try image.check(backing: backing)
+    } catch {
+      throw error.code == .unsupported ? snapshotsRefusal(error) : ChainError(error)
+    }
+  }
+
+  /// Records `backing` in the header and lets the layers above `base` (nil: all but the active one) go. Everything above
+  /// `base` has been populated; nothing is left to be copied.
+  ///
+  /// When it throws, the header is as it was and the chain goes on as before, but for `.outcomeUnknown`: then the old layers
+  /// stay open, and which name the header has is not known. When it returns, all is durable, and the layers that were let go
+  /// are closed and unlocked.
+  package func complete(recording backing: RecordedBacking?, keeping base: Layer?) throws(ChainError) {
+    let image = try writable()
+    try flush()
+    do {
+      try image.record(backing: backing)
+    } catch {
+      throw ChainError(error)
+    }
+    let old = snapshot
+    let kept = base.flatMap { base in old.layers.firstIndex { $0 === base } } ?? old.layers.count
+    replaceSnapshot(with: ChainSnapshot(layers: [old.layers[0]] + old.layers[kept...]))
+    waitForRequests(of: image)
+    for layer in old.layers[1..<kept] { layer.close() }
+  }
+
+  /// Returns when every request that may hold the old snapshot has ended.
+  private func waitForRequests(of image: any WritableImage) {
+    var ticket = RequestTracker.Ticket()
+    while !image.requests.hasDrained(&ticket) { HostThread.sleep(.milliseconds(1)) }
+  }
+
+  private func snapshotsRefusal(_ error: ImageError) -> ChainError {
+    ChainError(.snapshotsNeedBacking, path: error.path, message: error.description, cause: error)
+  }
+}

@@ -1,0 +1,46 @@
+package import HostStorage
+package import ImageFormat
+
+extension BackingChain {
+  /// Whether the disk has a hole at `offset`, and for how long a run of at most `limit` bytes.
+  package func extent(at offset: GuestOffset, limit: ByteCount) throws(ChainError) -> (isHole: Bool, count: ByteCount) {
+    try request { (snapshot) throws(ChainError) in
+      let (source, count) = try snapshot.source(at: offset, limit: limit, to: snapshot.layers.count)
+      switch source {
+      case .zero, .nowhere: return (true, count)
+      case .compressed: return (false, count)
+      case .data(let storage, let host, _):
+        do throws(StorageError) {
+          let extent = try storage.extent(at: host, limit: count)
+          return (extent.isHole, extent.count)
+        } catch {
+          throw ChainError(error)
+        }
+      }
+    }
+  }
+
+  /// Bytes of the disk that are not holes; never too few.
+  package func allocatedSize() throws(ChainError) -> ByteCount {
+    let size = try allocated.value { () throws(ChainError) in
+      var sum: ByteCount = 0
+      var position = GuestOffset(0)
+      while position.bytes < virtualSize.bytes {
+        let (isHole, count) = try extent(at: position, limit: GuestOffset(virtualSize.bytes) - position)
+        if !isHole { sum += count }
+        position += count
+      }
+      return sum
+    }
+    return min(size, virtualSize)
+  }
+
+  /// Bytes free, and the size of, the file system that the active layer lies on.
+  package func space() throws(ChainError) -> (free: ByteCount, total: ByteCount) {
+    do {
+      return try snapshot.layers[0].image.dataStorage.space()
+    } catch {
+      throw ChainError(error)
+    }
+  }
+}

@@ -1,0 +1,100 @@
+import HostStorage
+import ImageFormat
+
+/// Where a run of the guest's bytes comes from.
+enum Source {
+  /// From this offset of this storage, which belongs to layer number `layer`.
+  case data(any Storage, at: HostOffset, layer: Int)
+  /// Inside a compressed cluster of layer number `layer`.
+  case compressed(CompressedCluster, skip: ByteCount, layer: Int)
+  /// Zeros that some layer says are zeros, or that lie past the end of one.
+  case zero
+  /// In none of the layers that were asked.
+  case nowhere
+}
+
+/// The layers of a chain at one moment, top first.
+package final class ChainSnapshot: Sendable {
+  package let layers: [Layer]
+
+  init(layers: [Layer]) {
+    self.layers = layers
+  }
+
+  /// Where the bytes from `offset` on come from, for a run of at least 1 and at most `limit` bytes, when layers number
+  /// `first` up to, not including, `end` are asked.
+  func source(at offset: GuestOffset, limit: ByteCount, from first: Int = 0, to end: Int)
+    throws(ChainError) -> (source: Source, count: ByteCount)
+  {
+    var limit = limit
+    for index in first..<end {
+      let image = layers[index].image
+      let rest = GuestOffset(image.virtualSize.bytes) - offset
+      guard rest.bytes > 0 else { return (.zero, limit) }
+      let run: Run
+      do {
+        run = try image.mapping(at: offset, limit: min(limit, rest))
+      } catch {
+        throw ChainError(error)
+      }
+      limit = run.count
+      switch run.mapping {
+      case .unallocated: continue
+      case .zero: return (.zero, limit)
+      case .data(let host): return (.data(image.dataStorage, at: host, layer: index), limit)
+      case .compressed(let cluster, let skip): return (.compressed(cluster, skip: skip, layer: index), limit)
+      }
+    }
+    return (.nowhere, limit)
+  }
+
+  /// Appends the guest's bytes in `range` to `output`. Returns whether any came from below the top layer.
+  func read(_ range: GuestRange, into output: inout OutputSpan<UInt8>) throws(ChainError) -> Bool {
+    var wentBelow = false
+    var position = range.start
+    while position < range.end {
+      let (source, count) = try source(at: position, limit: range.end - position, to: layers.count)
+      switch source {
+      case .data(let storage, let host, let layer):
+        try read(count, from: storage, at: host, into: &output)
+        if layer > 0 { wentBelow = true }
+      case .compressed(let cluster, let skip, let layer):
+        try inflate(cluster, skip: skip, count: count, layer: layer, into: &output)
+        if layer > 0 { wentBelow = true }
+      case .zero, .nowhere:
+        output.append(repeating: 0, count: count.bytes)
+      }
+      position += count
+    }
+    return wentBelow
+  }
+
+  private func read(
+    _ count: ByteCount, from storage: any Storage, at host: HostOffset, into output: inout OutputSpan<UInt8>
+  ) throws(ChainError) {
+    let before = output.count
+    do {
+      try storage.read(count, at: host, into: &output)
+    } catch {
+      throw ChainError(error)
+    }
+    // A mapping past the end is damage, or the file was cut under us; zeros would be invented.
+    guard output.count - before == count.bytes else {
+      throw ChainError(
+        ImageError(.corrupt, path: storage.path, reason: "its data at \(host.bytes) lies past the end of the file"))
+    }
+  }
+
+  private func inflate(
+    _ cluster: CompressedCluster, skip: ByteCount, count: ByteCount, layer: Int,
+    into output: inout OutputSpan<UInt8>
+  ) throws(ChainError) {
+    let bytes: [UInt8]
+    do {
+      bytes = try layers[layer].image.inflate(cluster)
+    } catch {
+      throw ChainError(error)
+    }
+    output.append(copying: bytes.span.extracting(skip.bytes..<(skip + count).bytes))
+  }
+}

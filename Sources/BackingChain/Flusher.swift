@@ -1,0 +1,70 @@
+import HostStorage
+import ImageFormat
+
+/// Flushes the active image by itself now and then, so that a process that is killed loses little, and the tables that wait
+/// for a flush stay few.
+final class Flusher: Sendable {
+  /// As long as unsynced data lives in a file system's journal by default.
+  static let interval: Duration = .seconds(5)
+  /// So many bytes written that a flush is due at once; at 64 KiB clusters, a thousand changed L2 tables at worst.
+  static let limit: ByteCount = ByteCount(64 << 20)
+
+  private let image: any WritableImage
+  private let state = Monitor(State())
+
+  private struct State {
+    var unflushed: ByteCount = 0
+    var isStopped = false
+    var isLost = false
+    var hasThread = false
+  }
+
+  init(image: any WritableImage) {
+    self.image = image
+  }
+
+  /// Whether a sync has failed: nothing written since the last good one is known to be durable.
+  var isLost: Bool { state.read { $0.isLost } }
+
+  /// Counts what was written. The first write starts the thread.
+  func note(written count: ByteCount) {
+    let startsThread = state.withLock { state in
+      state.unflushed += count
+      if state.hasThread || state.isStopped { return false }
+      state.hasThread = true
+      return true
+    }
+    guard startsThread else { return }
+    // Without a thread, data waits for the guest's own fsync.
+    _ = try? HostThread.start(name: "flatcow-flush") { self.run() }
+  }
+
+  func flush() throws(ChainError) {
+    state.withLock { $0.unflushed = 0 }
+    do {
+      try image.flush()
+    } catch {
+      if error.cause?.isLostSync == true { state.withLock { $0.isLost = true } }
+      throw ChainError(error)
+    }
+  }
+
+  /// Ends the thread; what is unflushed is the caller's to flush.
+  func stop() {
+    state.withLock { $0.isStopped = true }
+  }
+
+  private func run() {
+    while true {
+      state.wait(deadline: .now + Self.interval) { $0.isStopped || $0.unflushed >= Self.limit ? () : nil }
+      let (isStopped, isDirty) = state.read { ($0.isStopped, $0.unflushed > 0) }
+      if isStopped { return }
+      // The guest hears of a failure from its own fsync: a lost sync fails for ever, and anything else is tried again then.
+      if isDirty { try? flush() }
+    }
+  }
+}
+
+extension StorageError {
+  fileprivate var isLostSync: Bool { code == .syncLost || operation == "sync" }
+}
