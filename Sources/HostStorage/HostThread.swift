@@ -36,11 +36,11 @@ package final class HostThread: Sendable {
     return thread
   }
 
-  /// Lets the calling thread sleep.
+  /// Lets the calling thread sleep; a signal may end it early.
   package static func sleep(_ time: Duration) {
     let (seconds, attoseconds) = time.components
     var rest = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
-    while unsafe nanosleep(&rest, &rest) != 0 {}
+    _ = unsafe nanosleep(&rest, nil)
   }
 
   /// Returns when the body has returned. Any number of threads may join.
