@@ -1,5 +1,5 @@
-package import ImageFormat
 import HostStorage
+package import ImageFormat
 
 // Completion: everything durable, then the header, then the shorter chain, then the old layers go.
 extension BackingChain {

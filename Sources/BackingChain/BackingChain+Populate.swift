@@ -163,7 +163,9 @@ extension BackingChain {
       switch isWhole ? kind : .data {
       case .nothing: position += length
       case .zero: return Need(range: GuestRange(at: position, count: length), isZero: true)
-      case .data: return Need(range: GuestRange(at: position, count: min(length.roundedUp(to: unit), limit)), isZero: false)
+      case .data:
+        let range = GuestRange(at: position, count: min(length.roundedUp(to: unit), limit))
+        return Need(range: range, isZero: false)
       }
     }
     return nil

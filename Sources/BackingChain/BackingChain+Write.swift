@@ -47,7 +47,7 @@ extension BackingChain {
   private func retryingWhenFull(_ body: () throws(ChainError) -> Void) throws(ChainError) {
     do {
       try body()
-    } catch where error.isOutOfSpace {
+    } catch  where error.isOutOfSpace {
       try flush()
       try body()
     }
@@ -99,12 +99,12 @@ extension BackingChain {
       throw ChainError(error)
     }
     do throws(ChainError) {
-      let head = GuestRange(from: plan.filled.start, to: plan.range.start)
-      let tail = GuestRange(from: plan.range.end, to: plan.filled.end)
-      if !head.isEmpty { try put(view(of: head, in: snapshot).span, at: plan.target, in: image) }
-      let body = plan.target + head.count
+      let head = try view(of: GuestRange(from: plan.filled.start, to: plan.range.start), in: snapshot)
+      let tail = try view(of: GuestRange(from: plan.range.end, to: plan.filled.end), in: snapshot)
+      let body = plan.target + ByteCount(head.count)
+      try put(head.span, at: plan.target, in: image)
       try put(bytes.extracting(0..<plan.range.count.bytes), at: body, in: image)
-      if !tail.isEmpty { try put(view(of: tail, in: snapshot).span, at: body + plan.range.count, in: image) }
+      try put(tail.span, at: body + plan.range.count, in: image)
     } catch {
       if plan.allocates { image.abandon(plan) }
       throw error
@@ -130,6 +130,7 @@ extension BackingChain {
   }
 
   func put(_ bytes: Span<UInt8>, at host: HostOffset, in image: any WritableImage) throws(ChainError) {
+    if bytes.isEmpty { return }
     do {
       try image.dataStorage.write(bytes, at: host)
     } catch {
@@ -142,8 +143,8 @@ extension BackingChain {
     _ range: GuestRange, reserving: Bool, image: any WritableImage, snapshot: ChainSnapshot
   ) throws(ChainError) -> ByteCount {
     let whole = wholeUnits(of: range, unit: image.allocationUnit)
-    let first = GuestRange(at: range.start, count: image.allocationUnit - range.start.remainder(in: image.allocationUnit))
-      .clamped(to: range)
+    let firstUnit = range.start.roundedDown(to: image.allocationUnit)
+    let first = GuestRange(at: firstUnit, count: image.allocationUnit).clamped(to: range)
     return try ranges.withLock(on: whole ?? first, exclusive: true) { () throws(ChainError) in
       if let whole {
         do throws(ImageError) {

@@ -72,7 +72,8 @@ package final class Qcow2ActiveImage: WritableImage {
   private static func checkMayWrite(_ header: Qcow2Header, path: String, options: Options) throws(ImageError) {
     if header.isMarkedCorrupt {
       throw ImageError(
-        .refused, path: path, reason: "it is marked corrupt; repair it (`qemu-img check -r all`) or mount it with -o ro")
+        .refused, path: path, reason: "it is marked corrupt; repair it (`qemu-img check -r all`) or mount it with -o ro"
+      )
     }
     if header.hasBitmaps && !options.dropsBitmaps {
       throw ImageError(
