@@ -1,7 +1,3 @@
-package import HostStorage
-package import ImageFormat
-import Synchronization
-
 // BackingChain: a chain of images opened, read as one disk, its active layer written.
 //
 //        guest reads            guest writes, populate
@@ -23,6 +19,11 @@ import Synchronization
 // 4. Backing images are never written.
 //
 // Lock order: a range, then what the active image takes. The snapshot's mutex is held for a pointer's copy only.
+package import HostStorage
+package import ImageFormat
+import Synchronization
+
+/// A chain of open images: one disk to read, its active layer to write.
 package final class BackingChain: Sendable {
   package let virtualSize: ByteCount
   /// The active layer, when the chain is writable.
