@@ -4,15 +4,19 @@ package import ImageFormat
 /// An open image in a chain.
 package final class Layer: Sendable {
   package let image: any Image
-  /// The image file's absolute path, all symbolic links resolved.
+  /// The image file's absolute path, all symbolic links resolved, fit to be shown; `/dev/fd/N` for one that was passed
+  /// as a descriptor.
   package let path: String
   /// What the host said of the file when it was opened; a difference at completion means that somebody else changed it.
   package let opened: StorageStatus
+  /// Nil for an image that was passed as a descriptor.
+  package let place: LayerPlace?
 
-  package init(image: any Image, path: String, opened: StorageStatus) {
+  package init(image: any Image, path: String, opened: StorageStatus, place: LayerPlace? = nil) {
     self.image = image
     self.path = path
     self.opened = opened
+    self.place = place
   }
 
   package var virtualSize: ByteCount { image.virtualSize }
@@ -21,5 +25,19 @@ package final class Layer: Sendable {
   package func close() {
     if image.dataStorage !== image.storage { image.dataStorage.close() }
     image.storage.close()
+  }
+}
+
+/// Where a layer's file was when it was opened.
+package struct LayerPlace: Sendable {
+  /// Absolute, all symbolic links resolved.
+  package let file: HostPath
+  /// From which a relative name in its header was found: the directory of the file, or of a symbolic link by which it was
+  /// named.
+  package let directory: HostPath
+
+  package init(file: HostPath, directory: HostPath?) {
+    self.file = file
+    self.directory = directory ?? file.directory
   }
 }

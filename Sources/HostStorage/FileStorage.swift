@@ -107,8 +107,8 @@ package final class FileStorage: Storage {
 
   /// Where the file lies now, whatever it was opened by: absolute, without links; ends in " (deleted)" where it was
   /// unlinked.
-  package func currentPath() throws(StorageError) -> [UInt8] {
-    try failing("find") { () throws(Errno) in try Syscall.readLink("/proc/self/fd/\(descriptor)") }
+  package func currentPath() throws(StorageError) -> [UInt8]? {
+    try failing("find") { () throws(Errno) in try Syscall.readLink(Array("/proc/self/fd/\(descriptor)".utf8)) }
   }
 
   /// fdatasync(2), until it fails once. The kernel reports lost pages one time only and then forgets them, so an "OK" that

@@ -32,7 +32,7 @@ package struct LocatedFile: ~Copyable {
 
   private init(_ descriptor: consuming OwnedDescriptor, path: String) throws(Errno) {
     let status = try Syscall.status(descriptor.number)
-    resolvedPath = try Syscall.readLink("/proc/self/fd/\(descriptor.number)")
+    resolvedPath = try Syscall.readLink(Array("/proc/self/fd/\(descriptor.number)".utf8))
     identity = StorageIdentity(status)
     kind = Kind(status)
     self.path = path

@@ -8,6 +8,8 @@ package protocol Storage: AnyObject, Sendable {
   /// Whether it was opened for reading only; a write then fails with EBADF or EROFS.
   var isReadOnly: Bool { get }
 
+  /// Where the file lies now: absolute, without symbolic links; nil for a storage that has no place.
+  func currentPath() throws(StorageError) -> [UInt8]?
   /// What the host says about the file now.
   func status() throws(StorageError) -> StorageStatus
   /// Bytes free for an ordinary writer on the file system below, and that file system's size.
@@ -42,6 +44,10 @@ package protocol Storage: AnyObject, Sendable {
   func lock(_ mode: ImageLock) throws(StorageError)
   /// Gives all locks back and closes; no other call may follow or be under way.
   func close()
+}
+
+extension Storage {
+  package func currentPath() throws(StorageError) -> [UInt8]? { nil }
 }
 
 /// A run of bytes that are all in a hole or all not known to be.

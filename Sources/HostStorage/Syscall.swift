@@ -20,11 +20,15 @@ enum Syscall {
     }
   }
 
-  /// `path` has no terminating zero; one inside it is refused.
-  static func open(_ path: [UInt8], _ flags: Int32) throws(Errno) -> Int32 {
-    if path.contains(0) { throw Errno(code: EINVAL) }
-    let terminated = (path + [0]).map { CChar(bitPattern: $0) }
-    return try checked { unsafe Glibc.open(terminated, flags | O_CLOEXEC) }
+  /// A name as the kernel takes it; `name` has no terminating zero, and one inside it is refused.
+  private static func terminated(_ name: [UInt8]) throws(Errno) -> [CChar] {
+    if name.contains(0) { throw Errno(code: EINVAL) }
+    return (name + [0]).map { CChar(bitPattern: $0) }
+  }
+
+  static func open(_ name: [UInt8], _ flags: Int32) throws(Errno) -> Int32 {
+    let path = try terminated(name)
+    return try checked { unsafe Glibc.open(path, flags | O_CLOEXEC) }
   }
 
   static func close(_ descriptor: Int32) {
@@ -52,8 +56,9 @@ enum Syscall {
     return result
   }
 
-  static func readLink(_ path: String) throws(Errno) -> [UInt8] {
-    try [UInt8](capacity: Int(PATH_MAX)) { (output: inout OutputSpan<UInt8>) throws(Errno) in
+  static func readLink(_ name: [UInt8]) throws(Errno) -> [UInt8] {
+    let path = try terminated(name)
+    return try [UInt8](capacity: Int(PATH_MAX)) { (output: inout OutputSpan<UInt8>) throws(Errno) in
       try unsafe output.withUnsafeMutableBufferPointer { buffer, count throws(Errno) in
         guard let start = buffer.baseAddress else { return }
         count = try checked { unsafe Glibc.readlink(path, start, buffer.count) }
