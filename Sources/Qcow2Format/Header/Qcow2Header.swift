@@ -57,7 +57,7 @@ package struct Qcow2Header: Sendable {
   var entriesPerL2: Int { clusterSize.bytes / 8 / wordsPerEntry }
   /// Guest bytes that one L2 table maps.
   var l2Reach: ByteCount { ByteCount(entriesPerL2 << clusterBits) }
-  var refcountsPerBlock: Int { clusterSize.bytes * 8 >> refcountOrder }
+  var refcountsPerBlock: Int { (clusterSize.bytes * 8) >> refcountOrder }
 
   /// Reads and checks the header of the image in `storage`.
   package static func read(from storage: any Storage) throws(ImageError) -> Qcow2Header {
