@@ -62,6 +62,7 @@ let package = Package(
     tests("HostStorageTests", of: ["HostStorage"]),
     tests("FlatcowTests", of: ["flatcow", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
+    tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
   ]
 )

@@ -2,8 +2,8 @@ import HostStorage
 
 extension ChainOpener {
   /// Whether a file that was found can be a part of the chain: its kind, and that it is not there already, by
-  /// whatever name.
-  func examine(
+  /// whatever name. From now on it is.
+  mutating func examine(
     _ file: borrowing LocatedFile, subject: String, isNamedByImage: Bool, _ objections: inout Objections
   ) {
     switch file.kind {
@@ -21,6 +21,7 @@ extension ChainOpener {
       objections.add(.loop, "\(subject) lies in \(mountpoint), which the mount will hide")
     }
     checkLoopDevices(below: file.identity.device, subject: subject, &objections)
+    files[file.identity] = HostPath(file.resolvedPath)
   }
 
   /// A file system or a partition on a loop device over a file of the chain, or of the mount, waits for itself.

@@ -18,7 +18,8 @@ extension ChainOpener {
   func checkBitmaps(of image: FoundImage, _ objections: inout Objections) {
     guard image.header?.hasBitmaps == true, !options.dropsBitmaps else { return }
     objections.add(
-      .image, "it has persistent dirty bitmaps, which writing would make wrong (`ro` keeps them, `bitmaps=drop` frees them)",
+      .image,
+      "it has persistent dirty bitmaps, which writing would make wrong (`ro` keeps them, `bitmaps=drop` frees them)",
       mountOption: HostPath("bitmaps=drop"))
   }
 
@@ -42,7 +43,7 @@ extension ChainOpener {
     return find(name, reference, format: format ?? .raw, from: image, &objections)
   }
 
-  func findDataFile(of image: FoundImage, _ objections: inout Objections) -> FoundReference? {
+  mutating func findDataFile(of image: FoundImage, _ objections: inout Objections) -> FoundReference? {
     guard let header = image.header, header.usesDataFile else { return nil }
     guard let recorded = header.dataFileName else {
       objections.add(.image, "it uses an external data file, but records no name of one")
@@ -82,7 +83,9 @@ extension ChainOpener {
     guard let format = LayerFormat(rawValue: stated) else {
       objections.add(
         .unknownFormat,
-        "\(reference.subject) has the format \"\(printable(Array(stated.utf8)))\", and only \(LayerFormat.choice) is supported")
+        """
+        \(reference.subject) has the format "\(printable(Array(stated.utf8)))", and only \(LayerFormat.choice) is supported
+        """)
       return nil
     }
     return format
@@ -95,7 +98,7 @@ extension ChainOpener {
   }
 
   /// Follows a name from an image's header and judges what it leads to. Nil: there is an objection.
-  private func find(
+  private mutating func find(
     _ name: ImageName, _ reference: Reference, format: LayerFormat, from image: FoundImage,
     _ objections: inout Objections
   ) -> FoundReference? {

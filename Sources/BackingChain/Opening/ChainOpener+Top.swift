@@ -34,7 +34,8 @@ extension ChainOpener {
     } catch {
       throw refusal(after: error, readOnly: options.opensReadOnly)
     }
-    try take(storage, status.identity, at: path, readOnly: options.opensReadOnly)
+    try lock(storage, readOnly: options.opensReadOnly)
+    files[status.identity] = path
     return try FoundImage(
       path: path, directories: [], storage: storage,
       format: topFormat(named: [HostPath(place ?? [])], isDevice: status.isBlockDevice, storage))
@@ -49,7 +50,10 @@ extension ChainOpener {
       if let format = LayerFormat(rawValue: stated) { return format }
       throw ChainError(
         .unknownFormat, path: path,
-        message: "\(path): the format \"\(stated)\" is not supported; use `-o format=FMT`, FMT being \(LayerFormat.choice)")
+        message: """
+          \(path): the format "\(stated)" is not supported; to go on, mount with `-o format=FMT`, \
+          FMT being \(LayerFormat.choice)
+          """)
     }
     if names.contains(where: \.isNamedRaw) { return .raw }
     let magic: [UInt8]

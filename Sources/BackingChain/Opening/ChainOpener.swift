@@ -57,23 +57,18 @@ package struct ChainOpener {
   }
 
   /// Opens and locks a file that was judged.
-  mutating func open(_ file: consuming LocatedFile, readOnly: Bool) throws(ChainError) -> any Storage {
-    let (identity, path) = (file.identity, HostPath(file.resolvedPath))
+  func open(_ file: consuming LocatedFile, readOnly: Bool) throws(ChainError) -> any Storage {
     let storage: FileStorage
     do throws(StorageError) {
       storage = try FileStorage.open(file, readOnly: readOnly)
     } catch {
       throw refusal(after: error, readOnly: readOnly)
     }
-    try take(storage, identity, at: path, readOnly: readOnly)
+    try lock(storage, readOnly: readOnly)
     return storage
   }
 
-  /// Locks a file and notes that it is a part of the chain.
-  mutating func take(
-    _ storage: any Storage, _ identity: StorageIdentity, at path: HostPath, readOnly: Bool
-  ) throws(ChainError) {
-    files[identity] = path
+  func lock(_ storage: any Storage, readOnly: Bool) throws(ChainError) {
     guard options.locks else { return }
     do throws(StorageError) {
       try storage.lock(readOnly ? .backing : .active)

@@ -6,11 +6,13 @@ func shellWord(_ word: [UInt8]) -> String {
   if !word.isEmpty, word.allSatisfy(plain.contains) { return String(decoding: word, as: UTF8.self) }
   let text = printable(word)
   if text.utf8.elementsEqual(word) { return "'" + text.replacing("'", with: "'\\''") + "'" }
-  let escaped = word.map { (0x20..<0x7F).contains($0) && !"'\\".utf8.contains($0) ? String(UnicodeScalar($0)) : hex($0) }
-  return "$'" + escaped.joined() + "'"
+  return "$'" + word.map(escaped).joined() + "'"
 }
 
-private func hex(_ byte: UInt8) -> String { (byte < 0x10 ? "\\x0" : "\\x") + String(byte, radix: 16) }
+private func escaped(_ byte: UInt8) -> String {
+  let isPlain = (0x20..<0x7F).contains(byte) && !"'\\".utf8.contains(byte)
+  return isPlain ? String(UnicodeScalar(byte)) : (byte < 0x10 ? "\\x0" : "\\x") + String(byte, radix: 16)
+}
 
 /// `value` as it is written in `-o key=value`, where a comma ends it.
 func optionValue(_ value: [UInt8]) -> [UInt8] {
