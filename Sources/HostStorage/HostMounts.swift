@@ -24,7 +24,7 @@ package enum HostMounts {
     Syscall.names(inDirectory: "/proc").filter { $0.allSatisfy(\.isNumber) }.compactMap { process in
       let descriptors = Syscall.names(inDirectory: "/proc/\(process)/fd").map { "/proc/\(process)/fd/\($0)" }
       let isUser = (descriptors + ["/proc/\(process)/cwd"]).contains { link in
-        let place = String(decoding: (try? Syscall.readLink(link)) ?? [], as: UTF8.self)
+        let place = String(decoding: (try? Syscall.readLink(Array(link.utf8))) ?? [], as: UTF8.self)
         return place == directory || place.hasPrefix(directory + "/")
       }
       guard isUser else { return nil }

@@ -47,6 +47,7 @@ package protocol Storage: AnyObject, Sendable {
 }
 
 extension Storage {
+  /// For storages that have no place.
   package func currentPath() throws(StorageError) -> [UInt8]? { nil }
 }
 

@@ -20,6 +20,7 @@ package struct ChainOpener {
   var formats: ArraySlice<String>
   var notes: [String] = []
 
+  /// Opens the chain whose active image is at `path`: a file, a block device, or `/dev/fd/N`.
   package static func open(path: String, options: ChainOptions) throws(ChainError) -> OpenedChain {
     guard options.locks || options.opensReadOnly else {
       throw ChainError(.usage, path: path, message: "`lock=off` is for reading only: mount with `-o ro,lock=off`")
