@@ -60,7 +60,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("HostStorageTests", of: ["HostStorage"]),
-    tests("FlatcowTests", of: ["flatcow", "HostStorage"]),
+    tests("FlatcowTests", of: ["flatcow", "StreamJob", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),

@@ -1,4 +1,5 @@
 import HostStorage
+import StreamJob
 import Testing
 
 @testable import flatcow

@@ -1,4 +1,5 @@
 import HostStorage
+import StreamJob
 
 extension MountOptions {
   /// Takes the words of an `-o` list over, later ones winning.
@@ -42,12 +43,14 @@ extension MountOptions {
 
   private static let known: [String: Option] = [
     "ro": flag(\.isReadOnly), "rw": flag(\.isReadOnly, on: false),
-    "stream": choice(\.stream), "base": text(\.base), "backing-file": text(\.backingFile, mayBeEmpty: true),
-    "speed": size(\.speed), "on-error": choice(\.onError), "min-free": minimumFree,
+    "stream": choice(\.job.start),
+    "base": text { $0.job.base = Array($1.utf8) },
+    "backing-file": text(mayBeEmpty: true) { $0.job.backingFile = Array($1.utf8) },
+    "speed": size(\.job.speed), "on-error": choice(\.job.onError), "min-free": minimumFree,
     "cache": choice(\.cache), "discard": choice(\.discard),
     "threads": number(in: 1...1024) { $0.threads = $1 },
     "no-space-timeout": number(in: 0...86_400) { $0.noSpaceTimeout = .seconds($1) },
-    "lock": flag(\.locksImages), "format": text(\.format),
+    "lock": flag(\.locksImages), "format": text { $0.format = $1 },
     "backing-format": list(\.backingFormats, separator: ":"), "backing-root": list(\.backingRoots, separator: nil),
     "trust-chain": flag(\.trustsChain), "no-backing": noBacking,
     "data-file": Option(expected: "=deny or =allow") { options, value in
@@ -67,7 +70,8 @@ extension MountOptions {
       options.mode = mode
       return true
     },
-    "allow_other": flag(\.allowsOthers), "fsname": text(\.sourceName), "context": text(\.securityContext),
+    "allow_other": flag(\.allowsOthers), "fsname": text { $0.sourceName = $1 },
+    "context": text { $0.securityContext = $1 },
   ]
 
   /// A word that stands alone; `=on` and `=off` let the command line undo what the configuration says.
@@ -93,10 +97,12 @@ extension MountOptions {
     }
   }
 
-  private static func text(_ path: any Path<String?>, mayBeEmpty: Bool = false) -> Option {
+  private static func text(
+    mayBeEmpty: Bool = false, set: @escaping @Sendable (inout MountOptions, String) -> Void
+  ) -> Option {
     Option(expected: "=TEXT") { options, value in
       guard let value, mayBeEmpty || !value.isEmpty else { return false }
-      options[keyPath: path] = value
+      set(&options, value)
       return true
     }
   }
@@ -134,10 +140,10 @@ extension MountOptions {
     guard let value else { return false }
     if value.hasSuffix("%") {
       guard let percent = Int(value.dropLast()), (0...100).contains(percent) else { return false }
-      options.minFree = .percent(percent)
+      options.job.minimumFree = .percent(percent)
     } else {
       guard let size = SizeText.parse(value) else { return false }
-      options.minFree = .bytes(size)
+      options.job.minimumFree = .bytes(size)
     }
     return true
   }

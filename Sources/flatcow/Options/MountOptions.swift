@@ -1,19 +1,12 @@
 import HostStorage
+import StreamJob
 
 /// What a mount is asked to be: the options of `-o` and `/etc/flatcow.conf`, checked one by one. Nothing here has been
 /// looked at on the host yet.
-struct MountOptions: Equatable, Sendable {
+struct MountOptions: Sendable {
   var isReadOnly = false
 
-  // The stream job.
-  var stream = StreamStart.on
-  var base: String?
-  /// The backing-file string with which the job completes by itself; nil: somebody will say it.
-  var backingFile: String?
-  /// Per second; 0 is unlimited.
-  var speed: ByteCount = 0
-  var onError = ErrorAction.enospc
-  var minFree = MinimumFree.percent(5)
+  var job = StreamOptions()
 
   // The disk.
   var cache = CacheMode.writeback
@@ -45,18 +38,8 @@ struct MountOptions: Equatable, Sendable {
   var securityContext: String?
 }
 
-/// Whether a job runs from the start.
-enum StreamStart: String, CaseIterable, Sendable { case on, paused, off }
-
-/// What the job does about an error.
-enum ErrorAction: String, CaseIterable, Sendable { case report, ignore, enospc, stop }
-
+/// Whether the kernel may keep the disk's pages and write them later.
 enum CacheMode: String, CaseIterable, Sendable { case writeback, none }
 
+/// What a discard does beside making the range read as zeros: give its space back, or not.
 enum DiscardMode: String, CaseIterable, Sendable { case unmap, ignore }
-
-/// How much space the job leaves free below the active layer.
-enum MinimumFree: Equatable, Sendable {
-  case bytes(ByteCount)
-  case percent(Int)
-}

@@ -1,9 +1,5 @@
 import HostStorage
-
-/// The states of a stream job, by the names that `stream/state` has for them.
-enum JobState: String, Sendable {
-  case idle, running, paused, pending, finishing, completed, failed, cancelled
-}
+import StreamJob
 
 /// One look at a job.
 struct JobStatus: Equatable, Sendable {

@@ -1,5 +1,6 @@
 import Glibc
 import HostStorage
+import StreamJob
 
 /// Follows a job and shows it on stderr: on a terminal one line that is drawn again and again, elsewhere a line
 /// whenever the state or the percentage changed.

@@ -1,4 +1,5 @@
 import HostStorage
+import StreamJob
 
 /// One line that shows how far a job is, and from several looks how fast it goes and how long it will take.
 struct ProgressLine {

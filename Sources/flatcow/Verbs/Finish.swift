@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import HostStorage
+import StreamJob
 
 struct Finish: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import StreamJob
 
 struct List: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Lists the mounts of this host.")

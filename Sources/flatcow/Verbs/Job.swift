@@ -1,5 +1,6 @@
 import ArgumentParser
 import HostStorage
+import StreamJob
 
 /// The argument that most verbs have.
 struct Mountpoint: ParsableArguments {
@@ -21,8 +22,10 @@ struct Stream: ParsableCommand {
     let tree = try mountpoint.tree()
     if let base { try tree.write(base, to: .base) }
     if let speed { try tree.setSpeed(speed) }
-    let state = try tree.jobStatus().state
-    if ![.running, .pending, .finishing].contains(state) { try tree.write("running", to: .state) }
+    switch try tree.jobStatus().state {
+    case .running, .pending, .finishing: return
+    case .idle, .paused, .completed, .failed, .cancelled: try tree.write("running", to: .state)
+    }
   }
 }
 
@@ -61,10 +64,7 @@ struct Cancel: ParsableCommand {
 
   func run() throws {
     let tree = try mountpoint.tree()
-    switch try tree.jobStatus().state {
-    case .idle, .completed, .failed, .cancelled: return
-    case .running, .paused, .pending, .finishing: try tree.write("cancelled", to: .state)
-    }
+    if try tree.jobStatus().state.hasJob { try tree.write("cancelled", to: .state) }
   }
 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HostStorage
+import StreamJob
 
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Shows a mount and its stream job.")
