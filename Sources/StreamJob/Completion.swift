@@ -81,30 +81,20 @@ extension JobCore {
     planning.removeAll(where: isMeant)
     completion?.waiters.removeAll(where: isMeant)
     answer(withdrawn, with: .failure(StreamError(.withdrawn, "the completion was withdrawn")))
-    guard let completion, completion.waiters.isEmpty, !completion.isArmed else { return }
-    if state == .finishing {
+    if state == .finishing, completion?.isArmed == false, completion?.waiters.isEmpty == true {
       move(.withdraw)
-      beginRun()
+      supersede()
     }
-    forgetCompletion()
+    forgetUnlessArmed()
   }
 }
 
 // MARK: Outcomes
 
 extension JobCore {
-  /// Answers everybody who waits; a completion that is not armed is gone then.
   mutating func answerWaiters(with error: StreamError) {
     answer(completion?.waiters ?? [], with: .failure(error))
     completion?.waiters = []
-    if completion?.isArmed == false { forgetCompletion() }
-  }
-
-  /// Answers everybody who waits, and disarms.
-  mutating func drop(with error: StreamError) {
-    answer(planning + (completion?.waiters ?? []), with: .failure(error))
-    planning = []
-    forgetCompletion()
   }
 
   mutating func succeed() {
@@ -114,13 +104,14 @@ extension JobCore {
     end(.recorded)
   }
 
-  private mutating func answer(_ waiters: [Completion.Waiter], with result: Result<Void, StreamError>) {
+  mutating func answer(_ waiters: [Completion.Waiter], with result: Result<Void, StreamError>) {
     calls += waiters.map { waiter in { waiter.answer(result) } }
   }
 
-  mutating func forgetCompletion() {
-    let before = base
-    completion = nil
-    if base !== before { baseChanged() }
+  /// A completion that nobody waits for and that is not armed is gone, and with it its base.
+  mutating func forgetUnlessArmed() {
+    guard let completion, completion.waiters.isEmpty, !completion.isArmed else { return }
+    self.completion = nil
+    if completion.plan.base !== base { baseChanged() }
   }
 }

@@ -6,9 +6,6 @@ extension JobCore {
   /// What is populated in one go: large enough that a host's disk streams, no smaller than any cluster, and small enough
   /// that a pause takes effect at once.
   static let chunk: ByteCount = 2_097_152
-  /// How often the free space is looked at, in time and in bytes copied.
-  static let spaceInterval = Duration.seconds(1)
-  static let spaceStride: ByteCount = 67_108_864
 
   enum Turn: Sendable {
     case work(JobTask)
@@ -22,7 +19,7 @@ extension JobCore {
     if isShutDown { return .end }
     if let work = nextWork(now) {
       tasksUnderWay += 1
-      return .work(JobTask(work: work, base: base, run: run))
+      return .work(JobTask(work: work, base: base, generation: generation))
     }
     let next = nextTime(after: now)
     return next == wakeUp ? nil : .sleep(until: next)
@@ -30,12 +27,14 @@ extension JobCore {
 
   private mutating func nextWork(_ now: SuspendingClock.Instant) -> JobTask.Work? {
     switch state {
+    case .running where run.measuring == .needed, .paused where run.measuring == .needed:
+      run.measuring = .underWay
+      return .measure
     case .running:
-      if let work = measureWork() { return work }
-      guard measuring == .over else { return nil }
-      if remaining != 0, let work = spaceWork(now) { return work }
-      return isCheckingSpace ? nil : copyWork(now)
-    case .paused: return measureWork() ?? (pause.space == nil ? nil : spaceWork(now))
+      guard run.measuring == .over else { return nil }
+      if run.remaining != 0, space.look(now) { return .checkSpace }
+      return space.isLooking ? nil : run.next(limit: limit, now: now)
+    case .paused: return pause.space != nil && space.look(now) ? .checkSpace : nil
     case .finishing: return finishWork()
     case .idle, .pending, .completed, .failed, .cancelled: return nil
     }
@@ -43,51 +42,13 @@ extension JobCore {
 
   /// When there may be something to do though nothing has changed.
   private func nextTime(after now: SuspendingClock.Instant) -> SuspendingClock.Instant? {
-    let space = minimumFree.isNothing ? nil : spaceDue
     let times: [SuspendingClock.Instant?] =
       switch state {
-      case .running: [limit.opens(after: now), space]
-      case .paused: [pause.space == nil ? nil : space]
+      case .running: [limit.opens(after: now), space.nextLook]
+      case .paused: [pause.space == nil ? nil : space.nextLook]
       default: []
       }
     return times.compactMap { $0 }.filter { $0 > now }.min()
-  }
-
-  private mutating func measureWork() -> JobTask.Work? {
-    guard measuring == .needed else { return nil }
-    measuring = .underWay
-    return .measure
-  }
-
-  private mutating func spaceWork(_ now: SuspendingClock.Instant) -> JobTask.Work? {
-    guard !minimumFree.isNothing, !isCheckingSpace else { return nil }
-    guard spaceDue.map({ $0 <= now }) ?? true || copiedSinceSpaceCheck >= Self.spaceStride else { return nil }
-    isCheckingSpace = true
-    return .checkSpace
-  }
-
-  /// With a limit one chunk at a time, so that no more than one exceeds it. Hints take turns with the pass: a guest
-  /// that keeps reading what the base holds must not keep the job from its end.
-  private mutating func copyWork(_ now: SuspendingClock.Instant) -> JobTask.Work? {
-    guard limit.opens(after: now) == nil, !(limit.isLimited && populating > 0) else { return nil }
-    let chunk = limit.chunk(atMost: Self.chunk)
-    if lastWasHint, let step = pass.next(chunk: chunk) { return work(for: step) }
-    if let range = hints.next(atMost: chunk) {
-      lastWasHint = true
-      populating += 1
-      return .populate(range.clamped(to: GuestRange(at: GuestOffset(0), count: size)), hinted: true)
-    }
-    return pass.next(chunk: chunk).map { work(for: $0) }
-  }
-
-  private mutating func work(for step: Pass.Step) -> JobTask.Work {
-    lastWasHint = false
-    switch step {
-    case .scan(let range): return .scan(range)
-    case .populate(let range):
-      populating += 1
-      return .populate(range, hinted: false)
-    }
   }
 
   private mutating func finishWork() -> JobTask.Work? {
@@ -109,62 +70,45 @@ extension JobCore {
 extension JobCore {
   mutating func ended(_ task: JobTask, with outcome: JobTask.Outcome, now: SuspendingClock.Instant) {
     tasksUnderWay -= 1
-    guard task.run == run else { return }
-    switch task.work {
-    case .measure:
-      measuring = .over
-      // Without a measure the position bounds it; what stood in its way, the pass will meet.
-      if case .measured(let bytes) = outcome { remaining = bytes }
-    case .checkSpace: spaceChecked(outcome, now)
-    case .scan(let range): scanEnded(from: range.start, outcome)
-    case .populate(let range, let hinted): populateEnded(range, hinted: hinted, outcome, now)
-    case .prepare: finishEnded(outcome) { core in core.finishing = .toComplete }
-    case .complete: finishEnded(outcome) { core in core.succeed() }
+    guard task.generation == generation else { return }
+    switch (task.work, outcome) {
+    case (.measure, .measured(let bytes)): run.measured(bytes)
+    // The position bounds it instead; what stands in its way, the pass will meet.
+    case (.measure, _): run.measured(nil)
+    case (.checkSpace, .space(let free, let total)):
+      spaceChecked(SpaceShortage(free: free, total: total, minimum: space.minimum), now)
+    // A host that does not say how much is free does not stop the job.
+    case (.checkSpace, _): spaceChecked(nil, now)
+    case (.scan, .found(let range)): run.scanned(finding: range)
+    case (.scan, .failed(let error)):
+      run.scanFailed(leavingOut: onError.action(for: error) == .leaveOut)
+      failed(error)
+    case (.populate(let range, let hinted), .populated(let bytes)):
+      run.ended(range, hinted: hinted, isLeft: false)
+      noteCopied(bytes, now)
+    case (.populate(let range, hinted: true), _): run.ended(range, hinted: true, isLeft: false)
+    case (.populate(let range, hinted: false), .failed(let error)):
+      run.ended(range, hinted: false, isLeft: onError.action(for: error) != .leaveOut)
+      failed(error)
+    case (.prepare, .done): finishing = .toComplete
+    case (.complete, .done): succeed()
+    case (.prepare, .failed(let error)), (.complete, .failed(let error)): fail(StreamError(error))
+    default: preconditionFailure("\(task.work) cannot end as \(outcome)")
     }
     settle()
   }
 
-  private mutating func spaceChecked(_ outcome: JobTask.Outcome, _ now: SuspendingClock.Instant) {
-    isCheckingSpace = false
-    spaceDue = now + Self.spaceInterval
-    copiedSinceSpaceCheck = 0
-    // A host that does not say how much is free does not stop the job.
-    guard case .space(let free, let total) = outcome, remaining != 0,
-      let shortage = SpaceShortage(free: free, total: total, minimum: minimumFree)
-    else {
-      pause.space = nil
-      return resumeIfNothingHolds()
-    }
-    pause.space = shortage
-    move(.pause)
+  private mutating func noteCopied(_ bytes: ByteCount, _ now: SuspendingClock.Instant) {
+    limit.charge(bytes, at: now)
+    space.noteCopied(bytes)
+    run.copied(bytes)
+    copied += bytes
   }
 
-  private mutating func scanEnded(from start: GuestOffset, _ outcome: JobTask.Outcome) {
-    switch outcome {
-    case .found(let range): pass.scanned(finding: range)
-    case .failed(let error):
-      pass.scanFailed(leavingOut: onError.action(for: error) == .leaveOut ? Self.chunk : nil)
-      failed(error)
-    default: break
-    }
-  }
-
-  private mutating func populateEnded(
-    _ range: GuestRange, hinted: Bool, _ outcome: JobTask.Outcome, _ now: SuspendingClock.Instant
-  ) {
-    populating -= 1
-    switch outcome {
-    case .populated(let bytes):
-      if !hinted { pass.ended(range) }
-      limit.charge(bytes, at: now)
-      copied += bytes
-      copiedSinceSpaceCheck += bytes
-      remaining = remaining.map { max($0 - bytes, 0) }
-    case .failed(let error) where !hinted:
-      if onError.action(for: error) == .leaveOut { pass.ended(range) } else { pass.failed(range) }
-      failed(error)
-    default: break  // Of a hint: the pass will meet it.
-    }
+  private mutating func spaceChecked(_ shortage: SpaceShortage?, _ now: SuspendingClock.Instant) {
+    space.looked(now)
+    pause.space = run.remaining == 0 ? nil : shortage
+    if pause.space == nil { resumeIfNothingHolds() } else { move(.pause) }
   }
 
   private mutating func failed(_ cause: ChainError) {
@@ -172,13 +116,9 @@ extension JobCore {
     switch onError.action(for: cause) {
     case .fail: fail(error)
     case .leaveOut:
-      passedOver = passedOver ?? error
-      lastError = passedOver
-    case .pause: pauseBy(error)
+      run.passedOver = run.passedOver ?? error
+      lastError = run.passedOver
+    case .pause: pause(by: error)
     }
-  }
-
-  private mutating func finishEnded(_ outcome: JobTask.Outcome, _ succeed: (inout Self) -> Void) {
-    if case .failed(let error) = outcome { fail(StreamError(error)) } else { succeed(&self) }
   }
 }

@@ -2,42 +2,27 @@ import BackingChain
 import HostStorage
 import ImageFormat
 
-/// All that a job knows and decides, as a value: no thread, no clock, no chain. Every change of state is made here, in
-/// `move`, by the table of `JobState.after`.
+/// All that a job knows and decides, as a value: no thread, no clock, no chain. Every change of state is made in `move`,
+/// by the table of `JobState.after`.
 struct JobCore {
   private(set) var state = JobState.idle
   var pause = PauseReasons()
-  /// What the last failure was, for a person; forgotten when the job is started or resumed.
+  /// For a person; forgotten when the job is started or resumed.
   var lastError: StreamError?
 
   // Settings.
   var configuredBase: Layer?
-  /// The base that the mount asked for is not in the chain: nothing starts before another one is chosen, for without
-  /// this the whole chain would be flattened.
+  /// The base that the mount asked for is not in the chain. Nothing starts before another one is chosen: without one
+  /// the whole chain would be flattened.
   var unknownBase: StreamError?
   var limit: SpeedLimit
   var onError: ErrorPolicy
-  let minimumFree: MinimumFree
 
-  // The run: what is being done, for one base.
-  private(set) var run = 0
-  let size: ByteCount
-  var pass: Pass
-  var hints = HintQueue()
-  var lastWasHint = false
-  /// QEMU's position: never goes back within a run.
-  var done: ByteCount = 0
-  /// Bytes to copy, once they were measured.
-  var remaining: ByteCount?
-  var measuring = Measuring.needed
-  /// Bytes copied in all runs.
+  // Copying.
+  var run: Run
+  var space: SpaceWatch
+  /// Bytes, in all runs.
   var copied: ByteCount = 0
-  /// The first error that `ErrorPolicy.ignore` passed over.
-  var passedOver: StreamError?
-  var isCheckingSpace = false
-  /// When to look at the free space again; nil: before anything else is copied.
-  var spaceDue: SuspendingClock.Instant?
-  var copiedSinceSpaceCheck: ByteCount = 0
 
   // Completion.
   var completion: Completion?
@@ -46,9 +31,10 @@ struct JobCore {
   var finishing = Finishing.notYet
 
   // Workers.
-  /// Tasks that workers carry out now, of any run; `populating`: those of this run that copy.
+  /// The outcome of a task that was given out under an older number counts for nothing.
+  private(set) var generation = 0
+  /// Of all generations.
   var tasksUnderWay = 0
-  var populating = 0
   let workersWanted: Int
   var workers = 0
   var isShutDown = false
@@ -56,8 +42,6 @@ struct JobCore {
   private var observers: [@Sendable () -> Void] = []
   /// To be called by whoever changed this value, after the lock is released.
   var calls: [@Sendable () -> Void] = []
-
-  enum Measuring { case needed, underWay, over }
 
   /// How far a completion is.
   enum Finishing {
@@ -70,15 +54,14 @@ struct JobCore {
   }
 
   init(_ options: StreamOptions, size: ByteCount) {
-    self.size = size
     limit = SpeedLimit(options.speed)
     onError = options.onError
-    minimumFree = options.minimumFree
+    run = Run(size: size)
+    space = SpaceWatch(options.minimumFree)
     workersWanted = options.workers
-    pass = Pass(size: size)
   }
 
-  /// Where this run stops.
+  /// Where the job stops now.
   var base: Layer? {
     if let completion { completion.plan.base } else { configuredBase }
   }
@@ -94,24 +77,18 @@ struct JobCore {
     calls += observers
   }
 
-  /// Makes the outcomes of all tasks under way count for nothing.
-  mutating func beginRun() {
-    run += 1
-    populating = 0
-    isCheckingSpace = false
+  /// Makes everything that is under way count for nothing.
+  mutating func supersede() {
+    generation += 1
+    run.forgetWorkers()
+    space.restart()
     finishing = .notYet
   }
 
   /// Begins to look through the disk from its start.
-  mutating func rescan() {
-    beginRun()
-    pass = Pass(size: size)
-    hints = HintQueue()
-    done = 0
-    remaining = nil
-    measuring = .needed
-    passedOver = nil
-    spaceDue = nil
+  private mutating func rescan() {
+    supersede()
+    run = Run(size: run.disk.count)
   }
 }
 
@@ -126,13 +103,20 @@ extension JobCore {
 
   mutating func start() {
     move(.start)
-    pause = PauseReasons()
     lastError = nil
     rescan()
   }
 
+  /// Asked to start with nothing above the base: what was armed has no use.
+  mutating func nothingToDo() {
+    move(.nothingToDo)
+    completion = nil
+    lastError = nil
+    run.measured(0)
+  }
+
   mutating func pauseByUser() throws(StreamError) {
-    guard state != .finishing else { throw StreamError(.busy, "the job is being completed and cannot be paused") }
+    guard state != .finishing else { throw StreamError(.busy, "a stream job that is being completed cannot be paused") }
     guard state.hasJob else { throw StreamError(.noJob, "there is no stream job to pause; it is \(state.rawValue)") }
     pause.byUser = true
     move(.pause)
@@ -147,29 +131,28 @@ extension JobCore {
     resumeIfNothingHolds()
   }
 
-  mutating func resumeIfNothingHolds() {
-    guard state == .paused, pause.isEmpty else { return }
-    move(.resume)
-    settle()
-  }
-
   mutating func cancel() throws(StreamError) {
     if finishing == .completing { throw StreamError(.busy, "the header is being written; this cannot be cancelled") }
     drop(with: StreamError(.cancelled, "the stream job was cancelled"))
-    end(.cancel)
   }
 
   /// As `cancel`; but a header that is being written is left to its end, and its writer gets the true outcome.
   mutating func shutDown() {
     isShutDown = true
-    guard finishing != .completing else { return }
-    drop(with: .shutDown)
+    if finishing != .completing { drop(with: .shutDown) }
+  }
+
+  private mutating func drop(with error: StreamError) {
+    answer(planning, with: .failure(error))
+    planning = []
+    answerWaiters(with: error)
+    completion = nil
     end(.cancel)
   }
 
   mutating func setBase(_ base: Layer?) throws(StreamError) {
     guard completion == nil else {
-      throw StreamError(.busy, "the base cannot be changed while a completion is waiting; cancel the job first")
+      throw StreamError(.busy, "the base cannot be changed while a completion is waiting; cancel the stream job first")
     }
     unknownBase = nil
     guard base !== configuredBase else { return }
@@ -178,8 +161,7 @@ extension JobCore {
   }
 
   mutating func hint(_ range: GuestRange) {
-    guard state == .running else { return }
-    hints.add(range)
+    if state == .running { run.hint(range) }
   }
 }
 
@@ -190,28 +172,29 @@ extension JobCore {
   mutating func end(_ event: JobEvent) {
     move(event)
     pause = PauseReasons()
-    beginRun()
+    supersede()
   }
 
-  /// What armed the completion stays for the next start, unless it was the completion itself that failed.
+  /// What is armed stays for the next start, unless it was the completion itself that failed.
   mutating func fail(_ error: StreamError) {
     lastError = error
-    if state == .finishing { drop(with: error) } else { answerWaiters(with: error) }
+    answerWaiters(with: error)
+    if state == .finishing || completion?.isArmed == false { completion = nil }
     end(.fail)
   }
 
-  mutating func pauseBy(_ error: StreamError) {
+  mutating func pause(by error: StreamError) {
     pause.error = pause.error ?? error
     lastError = pause.error
     move(.pause)
     answerWaiters(with: error)
+    forgetUnlessArmed()
   }
 
-  mutating func nothingToDo() {
-    forgetCompletion()
-    move(.nothingToDo)
-    lastError = nil
-    remaining = 0
+  mutating func resumeIfNothingHolds() {
+    guard state == .paused, pause.isEmpty else { return }
+    move(.resume)
+    settle()
   }
 
   /// The base in force is another one than before.
@@ -221,18 +204,10 @@ extension JobCore {
     move(.rescan)
   }
 
-  /// Goes on when a pass has come to its end: to another pass, to `pending`, to the completion.
+  /// Goes on from a run that has come to its end: to `pending`, and to the completion.
   mutating func settle() {
-    done = max(done, pass.position - GuestOffset(0))
-    // What the guest wrote meanwhile needs no copying any more.
-    remaining = remaining.map { min($0, size - done) }
-    guard state == .running, pass.isComplete, measuring == .over else { return }
-    if let passedOver { return fail(passedOver) }
-    if pass.foundSomething {
-      pass = Pass(size: size)
-      return
-    }
-    remaining = 0
+    guard state == .running, run.isComplete() else { return }
+    if let error = run.passedOver { return fail(error) }
     move(.allCopied)
     finishIfAsked()
   }

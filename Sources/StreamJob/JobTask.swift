@@ -7,7 +7,7 @@ struct JobTask: Sendable {
   enum Work: Sendable {
     case measure
     case checkSpace
-    case scan(GuestRange)
+    case scan(from: GuestOffset)
     /// `hinted`: out of turn, because the guest reads there.
     case populate(GuestRange, hinted: Bool)
     case prepare(CompletionPlan)
@@ -25,8 +25,8 @@ struct JobTask: Sendable {
 
   let work: Work
   let base: Layer?
-  /// The run that it belongs to; its outcome counts only while that lasts.
-  let run: Int
+  /// See `JobCore.generation`.
+  let generation: Int
 
   func perform(on target: any StreamTarget) -> Outcome {
     do throws(ChainError) {
@@ -35,7 +35,7 @@ struct JobTask: Sendable {
       case .checkSpace:
         let (free, total) = try target.space()
         return .space(free: free, total: total)
-      case .scan(let range): return .found(try target.nextUnpopulated(in: range, above: base))
+      case .scan(let offset): return .found(try target.nextUnpopulated(from: offset, above: base))
       case .populate(let range, _): return .populated(try target.populate(range, above: base))
       case .prepare(let plan): try target.prepareCompletion(plan)
       case .complete(let plan): try target.complete(plan)

@@ -8,8 +8,8 @@ import ImageFormat
 /// there already.
 struct Pass {
   enum Step: Equatable {
-    /// Look for the next unpopulated range in this one.
-    case scan(GuestRange)
+    /// Look for the next unpopulated range.
+    case scan(from: GuestOffset)
     case populate(GuestRange)
   }
 
@@ -44,7 +44,7 @@ struct Pass {
     }
     guard scanned < end, !isScanning else { return nil }
     isScanning = true
-    return .scan(GuestRange(from: scanned, to: end))
+    return .scan(from: scanned)
   }
 
   private mutating func takeAhead(chunk: ByteCount) -> GuestRange? {
@@ -75,11 +75,9 @@ struct Pass {
     scanned = min((scanned + 1).roundedUp(to: chunk), end)
   }
 
-  /// Populated, or left out.
-  mutating func ended(_ range: GuestRange) { underWay.remove(range) }
-
-  mutating func failed(_ range: GuestRange) {
+  /// `isLeft`: it is to be handed out again.
+  mutating func ended(_ range: GuestRange, isLeft: Bool) {
     underWay.remove(range)
-    retries.append(range)
+    if isLeft { retries.append(range) }
   }
 }

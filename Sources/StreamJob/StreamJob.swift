@@ -9,9 +9,9 @@
 //                                        workers ──► StreamTarget
 //
 // `JobCore` decides, and does nothing else. The workers ask it for a task, carry that out on the target with no lock
-// held, and tell it the outcome. A task belongs to a *run*; whatever makes outcomes meaningless (cancelled, another
-// base) begins the next run, and what belongs to an old one counts for nothing. So nothing here ever waits for a
-// worker, and one that hangs in a base's read delays neither `cancel` nor `status`.
+// held, and tell it the outcome. A task belongs to a *generation*; whatever makes outcomes meaningless (cancelled,
+// another base) begins the next one, and what belongs to an old one counts for nothing. So nothing here ever waits for
+// a worker, and one that hangs in a base's read delays neither `cancel` nor `status`.
 //
 // Invariant: the header is written only when a whole look through the disk found nothing left to populate above
 // the base that is recorded, and while no other task is under way.
@@ -37,7 +37,7 @@ package final class StreamJob: Sendable {
     self.target = target
     core = Monitor(JobCore(options, size: target.virtualSize))
     guard target.isWritable else {
-      update { $0.remaining = 0 }
+      update { $0.run.measured(0) }
       return
     }
     do throws(StreamError) {
@@ -99,8 +99,7 @@ extension StreamJob {
   /// Idempotent. Throws `.noJob` where there is none, `.busy` when it is being completed.
   package func pause() throws(StreamError) { try update { core throws(StreamError) in try core.pauseByUser() } }
 
-  /// Ends the job and withdraws what it was to complete with; what is populated stays. Throws `.busy` while the header is being
-  /// written.
+  /// Ends the job, and disarms it; what is populated stays. Idempotent. Throws `.busy` while the header is being written.
   package func cancel() throws(StreamError) { try update { core throws(StreamError) in try core.cancel() } }
 
   /// Bytes per second; 0: unlimited.
@@ -123,29 +122,29 @@ extension StreamJob {
   }
 
   private func start(paused: Bool) throws(StreamError) {
+    var isSettled = false
+    while !isSettled {
+      let base = core.read { $0.base }
+      let hasLayers = target.hasLayers(above: base)
+      if hasLayers { try makeReady() }
+      isSettled = try update { core throws(StreamError) in
+        try core.checkUsable()
+        if core.state.hasJob { return true }
+        guard core.base === base else { return false }
+        if hasLayers { core.start() } else { core.nothingToDo() }
+        if hasLayers && paused { try core.pauseByUser() }
+        return true
+      }
+    }
+  }
+
+  private func makeReady() throws(StreamError) {
     do throws(StreamError) {
       try StreamError.wrapping { () throws(ChainError) in try target.checkCompletable() }
       try startWorkers()
     } catch {
-      update { if !$0.state.hasJob { $0.fail(error) } }
+      if target.isWritable { update { if !$0.state.hasJob { $0.fail(error) } } }
       throw error
-    }
-    var isStarted = false
-    while !isStarted {
-      let base = core.read { $0.base }
-      let hasLayers = target.hasLayers(above: base)
-      isStarted = try update { core throws(StreamError) in
-        try core.checkUsable()
-        guard !core.state.hasJob else { return true }
-        guard core.base === base else { return false }
-        guard hasLayers else {
-          core.nothingToDo()
-          return true
-        }
-        core.start()
-        if paused { try core.pauseByUser() }
-        return true
-      }
     }
   }
 }

@@ -18,10 +18,10 @@ package protocol StreamTarget: AnyObject, Sendable {
   /// as the file itself. Throws `.notInChain`.
   func layer(named name: [UInt8]) throws(ChainError) -> Layer
 
-  /// The first range inside `range` that has to be populated before `base` may be the top's backing image: unallocated in the
+  /// The first range from `offset` on that has to be populated before `base` may be the top's backing image: unallocated in the
   /// top, and held by a layer above the base, or read as zeros where the base alone would show data.
-  /// It may be as long as the disk. nil: there is none.
-  func nextUnpopulated(in range: GuestRange, above base: Layer?) throws(ChainError) -> GuestRange?
+  /// It may be as long as the rest of the disk. nil: there is none.
+  func nextUnpopulated(from offset: GuestOffset, above base: Layer?) throws(ChainError) -> GuestRange?
   /// Populates all of `range` (its clusters, reaching outward) that still has to be, each part looked at again under its lock: what
   /// the guest wrote stays. Returns the bytes copied; zeros cost none. After an error some of it may be populated.
   func populate(_ range: GuestRange, above base: Layer?) throws(ChainError) -> ByteCount

@@ -22,7 +22,9 @@ import Testing
   @Test func ignoreGoesOnToTheEndAndFailsThereWithTheFirstError() {
     let target = badTarget(.unreadable)
     target.disk.withLock { $0.badUnits[99] = .full }
-    let running = RunningJob(target, StreamOptions(start: .on, onError: .ignore))
+    var options = StreamOptions(start: .on, onError: .ignore)
+    options.workers = 1
+    let running = RunningJob(target, options)
     running.awaitState(.failed)
     #expect(running.status.error == ChainError.unreadable.message)
     #expect(running.status.done == running.status.total)

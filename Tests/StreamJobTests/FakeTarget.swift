@@ -58,11 +58,11 @@ final class FakeTarget: StreamTarget {
     throw ChainError(.notInChain, path: "top", message: "no such layer")
   }
 
-  func nextUnpopulated(in range: GuestRange, above base: Layer?) throws(ChainError) -> GuestRange? {
+  func nextUnpopulated(from offset: GuestOffset, above base: Layer?) throws(ChainError) -> GuestRange? {
     try pass(.scanning)
     let level = level(of: base)
     let held = disk.read { disk in disk.held }
-    let first = (units(of: range)).first { held[$0].map { $0 < level } ?? false }
+    let first = (offset.bytes / Self.unit.bytes..<units).first { held[$0].map { $0 < level } ?? false }
     guard let first else { return nil }
     let count = (first..<units).prefix { held[$0].map { $0 < level } ?? false }.count
     return GuestRange(at: GuestOffset(first * Self.unit.bytes), count: Self.unit * count)

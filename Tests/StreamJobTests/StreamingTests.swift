@@ -66,7 +66,7 @@ import Testing
   @Test func aReadOnlyDiskSaysWhyItCannotBeStarted() {
     let running = RunningJob(FakeTarget(isWritable: false))
     #expect(throws: StreamError.self) { try running.job.run() }
-    #expect(running.status.error == "read-only")
+    #expect(running.status.state == .idle)
   }
 
   @Test func snapshotsThatNeedTheBackingFileAreToldAtTheMount() {
@@ -78,6 +78,15 @@ import Testing
     #expect(running.status.state == .failed)
     #expect(running.status.error == "snapshots need it")
     #expect(target.disk.read { $0.populated.isEmpty })
+  }
+
+  @Test func snapshotsMatterOnlyWhereALayerWouldGo() {
+    let target = FakeTarget()
+    target.disk.withLock {
+      $0.refusal = ChainError(.snapshotsNeedBacking, path: "top", message: "snapshots need it")
+    }
+    let running = RunningJob(target, StreamOptions(start: .on, base: "/images/0"))
+    #expect(running.status.state == .idle)
   }
 
   @Test func aBaseThatIsNotInTheChainFailsTheJobAndNothingElse() throws {

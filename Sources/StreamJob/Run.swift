@@ -1,0 +1,90 @@
+import HostStorage
+import ImageFormat
+
+/// The copying for one base, from the measuring to the pass that finds nothing left.
+struct Run {
+  enum Measuring { case needed, underWay, over }
+
+  let disk: GuestRange
+  var measuring = Measuring.needed
+  private(set) var pass: Pass
+  private var hints = HintQueue()
+  private var lastWasHint = false
+  /// Chunks that workers copy now.
+  private var populating = 0
+  /// QEMU's position: never goes back.
+  private(set) var done: ByteCount = 0
+  /// Bytes to copy, once they were measured.
+  private(set) var remaining: ByteCount?
+  /// The first error that `ErrorPolicy.ignore` passed over.
+  var passedOver: StreamError?
+
+  init(size: ByteCount) {
+    disk = GuestRange(at: GuestOffset(0), count: size)
+    pass = Pass(size: size)
+  }
+
+  // MARK: What comes next
+
+  mutating func hint(_ range: GuestRange) { hints.add(range.clamped(to: disk)) }
+
+  /// With a limit one chunk at a time, so that no more than one exceeds it. Hints take turns with the pass: a guest
+  /// that keeps reading what the base holds must not keep the job from its end.
+  mutating func next(limit: SpeedLimit, now: SuspendingClock.Instant) -> JobTask.Work? {
+    guard limit.opens(after: now) == nil, !(limit.isLimited && populating > 0) else { return nil }
+    let chunk = limit.chunk(atMost: JobCore.chunk)
+    if lastWasHint, let step = pass.next(chunk: chunk) { return work(for: step) }
+    if let range = hints.next(atMost: chunk) {
+      lastWasHint = true
+      populating += 1
+      return .populate(range.clamped(to: disk), hinted: true)
+    }
+    return pass.next(chunk: chunk).map { work(for: $0) }
+  }
+
+  private mutating func work(for step: Pass.Step) -> JobTask.Work {
+    lastWasHint = false
+    switch step {
+    case .scan(let offset): return .scan(from: offset)
+    case .populate(let range):
+      populating += 1
+      return .populate(range, hinted: false)
+    }
+  }
+
+  // MARK: What became of it
+
+  mutating func measured(_ bytes: ByteCount?) {
+    measuring = .over
+    remaining = bytes
+  }
+
+  mutating func scanned(finding range: GuestRange?) { pass.scanned(finding: range) }
+
+  mutating func scanFailed(leavingOut isLeftOut: Bool) {
+    pass.scanFailed(leavingOut: isLeftOut ? JobCore.chunk : nil)
+  }
+
+  mutating func copied(_ bytes: ByteCount) { remaining = remaining.map { max($0 - bytes, 0) } }
+
+  /// `isLeft`: it was not populated, and is to be tried again.
+  mutating func ended(_ range: GuestRange, hinted: Bool, isLeft: Bool) {
+    populating -= 1
+    if !hinted { pass.ended(range, isLeft: isLeft) }
+  }
+
+  /// What workers still carry out is not waited for.
+  mutating func forgetWorkers() { populating = 0 }
+
+  /// Notes the position. Returns whether a whole pass has found nothing left; after one that found something, another one
+  /// begins.
+  mutating func isComplete() -> Bool {
+    done = max(done, pass.position - disk.start)
+    // What the guest wrote meanwhile needs no copying any more.
+    remaining = remaining.map { min($0, disk.count - done) }
+    guard pass.isComplete, measuring == .over else { return false }
+    guard pass.foundSomething, passedOver == nil else { return true }
+    pass = Pass(size: disk.count)
+    return false
+  }
+}
