@@ -50,7 +50,7 @@ let package = Package(
     .executableTarget(
       name: "flatcow",
       dependencies: [
-        "DiskExport", "StreamJob", "BackingChain", "ImageFormat", "HostStorage", "FUSESession",
+        "DiskExport", "StreamJob", "BackingChain", "Qcow2Format", "ImageFormat", "HostStorage", "FUSESession",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -60,7 +60,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
       path: "Tests/TestSupport", swiftSettings: strict),
     tests("HostStorageTests", of: ["HostStorage"]),
-    tests("FlatcowTests", of: ["flatcow", "StreamJob", "HostStorage"]),
+    tests("FlatcowTests", of: ["flatcow", "StreamJob", "BackingChain", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),

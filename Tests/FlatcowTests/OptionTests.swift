@@ -1,3 +1,4 @@
+import BackingChain
 import HostStorage
 import StreamJob
 import Testing
@@ -61,10 +62,10 @@ import Testing
 
   @Test func theDefaultsAreThoseOfTheContract() {
     let options = MountOptions()
-    #expect(!options.isReadOnly && options.job.start == .on && options.job.onError == .enospc)
-    #expect(options.job.minimumFree == .percent(5) && options.cache == .writeback && options.discard == .unmap)
-    #expect(options.noSpaceTimeout == .seconds(60) && options.locksImages && !options.allowsDataFile)
-    #expect(options.maxDepth == 256 && options.job.backingFile == nil)
+    #expect(!options.chain.isReadOnly && options.job.start == .on && options.job.onError == .enospc)
+    #expect(options.job.minimumFree == .percent(5) && options.cache == .writeback && options.chain.discardsToHost)
+    #expect(options.noSpaceTimeout == .seconds(60) && options.chain.locks && !options.chain.allowsDataFile)
+    #expect(options.chain.maxDepth == 256 && options.job.backingFile == nil)
   }
 
   @Test func everyOptionOfTheContractIsTaken() throws {
@@ -75,14 +76,16 @@ import Testing
       backing-root=/b,trust-chain,no-backing,data-file=allow,allow-block,max-depth=9,bitmaps=drop,uid=1,gid=2,\
       mode=0640,allow_other,fsname=disk,context="system_u:object_r:svirt_image_t:s0:c1,c2"
       """)
-    #expect(options.isReadOnly && !options.locksImages && options.trustsChain && options.omitsBacking)
+    #expect(
+      options.chain.isReadOnly && !options.chain.locks && options.chain.trustsChain && options.chain.ignoresBacking)
     #expect(options.job.start == .paused && options.job.onError == .stop && options.job.speed == ByteCount(50 << 20))
     #expect(options.job.base == Array("mid.qcow2".utf8) && options.job.backingFile == Array("base.raw".utf8))
     #expect(options.job.minimumFree == .bytes(ByteCount(1 << 30)))
-    #expect(options.cache == .none && options.discard == .ignore && options.threads == 4)
-    #expect(options.noSpaceTimeout == .seconds(5) && options.format == "qcow2")
-    #expect(options.backingFormats == ["qcow2", "raw"] && options.backingRoots == ["/a", "/b"])
-    #expect(options.allowsDataFile && options.allowsBlockDevices && options.maxDepth == 9 && options.dropsBitmaps)
+    #expect(options.cache == .none && !options.chain.discardsToHost && options.threads == 4)
+    #expect(options.noSpaceTimeout == .seconds(5) && options.chain.format == "qcow2")
+    #expect(options.chain.backingFormats == ["qcow2", "raw"] && options.chain.backingRoots == ["/a", "/b"])
+    #expect(options.chain.allowsDataFile && options.chain.allowsBlockDevices)
+    #expect(options.chain.maxDepth == 9 && options.chain.dropsBitmaps)
     #expect(options.owner == 1 && options.group == 2 && options.mode == 0o640 && options.allowsOthers)
     #expect(options.sourceName == "disk" && options.securityContext == "system_u:object_r:svirt_image_t:s0:c1,c2")
   }
@@ -93,13 +96,13 @@ import Testing
   }
 
   @Test func theLastWordWins() throws {
-    #expect(try options("ro,rw").isReadOnly == false)
+    #expect(try options("ro,rw").chain.isReadOnly == false)
     #expect(try options("speed=1,speed=2").job.speed == 2)
-    #expect(try options("trust-chain,trust-chain=off").trustsChain == false)
+    #expect(try options("trust-chain,trust-chain=off").chain.trustsChain == false)
   }
 
   @Test func noBackingImpliesReadOnly() throws {
-    #expect(try options("no-backing").isReadOnly)
+    #expect(try options("no-backing").chain.isReadOnly)
   }
 
   @Test func anEmptyBackingFileIsTheEmptyLine() throws {
@@ -128,7 +131,8 @@ import Testing
       trust-chain
       """
     let options = try Configuration.parse(text, path: "conf")
-    #expect(options.job.speed == ByteCount(20 << 20) && options.trustsChain && options.job.base == Array("a#b".utf8))
+    #expect(
+      options.job.speed == ByteCount(20 << 20) && options.chain.trustsChain && options.job.base == Array("a#b".utf8))
   }
 
   @Test func aWrongLineIsNamed() throws {

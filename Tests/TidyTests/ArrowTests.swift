@@ -12,7 +12,8 @@ import Testing
     "FUSESession": ["CFUSE"],
     "DiskExport": ["StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"],
     "flatcow": [
-      "DiskExport", "StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage", "ArgumentParser",
+      "DiskExport", "StreamJob", "FUSESession", "BackingChain", "Qcow2Format", "ImageFormat", "HostStorage",
+      "ArgumentParser",
       "Logging",
     ],
   ]

@@ -1,3 +1,4 @@
+import BackingChain
 import HostStorage
 import StreamJob
 
@@ -21,7 +22,7 @@ extension MountOptions {
   }
 
   private func checkTogether() throws(CommandError) {
-    if !locksImages && !isReadOnly {
+    if !chain.locks && !chain.isReadOnly {
       throw CommandError(
         .usage, "-o lock=off: only with ro, since two writers destroy an image; add ro, or leave it out")
     }
@@ -42,26 +43,25 @@ extension MountOptions {
   private typealias Path<Value> = WritableKeyPath<MountOptions, Value> & Sendable
 
   private static let known: [String: Option] = [
-    "ro": flag(\.isReadOnly), "rw": flag(\.isReadOnly, on: false),
+    "ro": flag(\.chain.isReadOnly), "rw": flag(\.chain.isReadOnly, on: false),
     "stream": choice(\.job.start),
     "base": text { $0.job.base = Array($1.utf8) },
     "backing-file": text(mayBeEmpty: true) { $0.job.backingFile = Array($1.utf8) },
     "speed": size(\.job.speed), "on-error": choice(\.job.onError), "min-free": minimumFree,
-    "cache": choice(\.cache), "discard": choice(\.discard),
+    "cache": choice(\.cache),
+    "discard": either("unmap", "ignore", \.chain.discardsToHost),
     "threads": number(in: 1...1024) { $0.threads = $1 },
     "no-space-timeout": number(in: 0...86_400) { $0.noSpaceTimeout = .seconds($1) },
-    "lock": flag(\.locksImages), "format": text { $0.format = $1 },
-    "backing-format": list(\.backingFormats, separator: ":"), "backing-root": list(\.backingRoots, separator: nil),
-    "trust-chain": flag(\.trustsChain), "no-backing": noBacking,
-    "data-file": Option(expected: "=deny or =allow") { options, value in
-      options.allowsDataFile = value == "allow"
-      return value == "allow" || value == "deny"
-    },
-    "allow-block": flag(\.allowsBlockDevices),
-    "max-depth": number(in: 1...65_536) { $0.maxDepth = $1 },
+    "lock": flag(\.chain.locks), "format": text { $0.chain.format = $1 },
+    "backing-format": list(\.chain.backingFormats, separator: ":"),
+    "backing-root": list(\.chain.backingRoots, separator: nil),
+    "trust-chain": flag(\.chain.trustsChain), "no-backing": noBacking,
+    "data-file": either("allow", "deny", \.chain.allowsDataFile),
+    "allow-block": flag(\.chain.allowsBlockDevices),
+    "max-depth": number(in: 1...65_536) { $0.chain.maxDepth = $1 },
     "bitmaps": Option(expected: "=drop") { options, value in
-      options.dropsBitmaps = value == "drop"
-      return options.dropsBitmaps
+      options.chain.dropsBitmaps = value == "drop"
+      return options.chain.dropsBitmaps
     },
     "uid": number(in: 0...Int(UInt32.max) - 1) { $0.owner = UInt32($1) },
     "gid": number(in: 0...Int(UInt32.max) - 1) { $0.group = UInt32($1) },
@@ -83,6 +83,14 @@ extension MountOptions {
       default: return false
       }
       return true
+    }
+  }
+
+  /// One of two words, the first of which means true.
+  private static func either(_ yes: String, _ no: String, _ path: any Path<Bool>) -> Option {
+    Option(expected: "=\(yes) or =\(no)") { options, value in
+      options[keyPath: path] = value == yes
+      return value == yes || value == no
     }
   }
 
@@ -150,8 +158,8 @@ extension MountOptions {
 
   /// The top alone must not be written: what lies below it would be hidden by accident.
   private static let noBacking = Option(expected: ", =on or =off") { options, value in
-    guard flag(\.omitsBacking).set(&options, value) else { return false }
-    if options.omitsBacking { options.isReadOnly = true }
+    guard flag(\.chain.ignoresBacking).set(&options, value) else { return false }
+    if options.chain.ignoresBacking { options.chain.isReadOnly = true }
     return true
   }
 }
