@@ -45,6 +45,16 @@ package final class FileStorage: Storage {
     }
   }
 
+  /// Makes a new, empty file; EEXIST where there is one of this name already.
+  package static func create(_ path: String) throws(StorageError) -> FileStorage {
+    do throws(Errno) {
+      let descriptor = OwnedDescriptor(try Syscall.create(Array(path.utf8), O_RDWR | O_EXCL))
+      return try FileStorage(owning: descriptor, path: path, readOnly: false)
+    } catch {
+      throw StorageError(errno: error.code, operation: "create", path: path)
+    }
+  }
+
   /// Takes a duplicate of an open descriptor: the same open file description, with its locks.
   package static func adopt(_ descriptor: Int32, readOnly: Bool) throws(StorageError) -> FileStorage {
     let path = "/dev/fd/\(descriptor)"

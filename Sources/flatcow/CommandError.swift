@@ -1,15 +1,17 @@
 import HostStorage
 
 /// How the command ends; the numbers are part of the contract with scripts.
-enum Outcome: Int32, Sendable {
-  case done = 0
-  case usage = 1
+struct Outcome: Equatable, Sendable {
+  var code: Int32
+
+  static let done = Self(code: 0)
+  static let usage = Self(code: 1)
   /// Something that the command needs is not there: no such file, not mounted, not permitted.
-  case environment = 2
-  /// The job or the check failed.
-  case failed = 3
-  case timedOut = 4
-  case interrupted = 130
+  static let environment = Self(code: 2)
+  /// The job failed.
+  static let failed = Self(code: 3)
+  static let timedOut = Self(code: 4)
+  static let interrupted = Self(code: 130)
 }
 
 /// Why a verb did not do its work: one sentence for a person that names the file, the cause and the way out.
@@ -27,3 +29,6 @@ struct CommandError: Error, Equatable {
     self.init(.environment, error.description)
   }
 }
+
+/// Says something on the way that is no error.
+func printNote(_ sentence: String) { StandardError.write("flatcow: \(sentence)\n") }

@@ -4,7 +4,6 @@
 // the files of the tree, so that they need nothing from the process behind it but what any shell has.
 import ArgumentParser
 import Glibc
-import HostStorage
 
 @main struct Flatcow: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -13,11 +12,11 @@ import HostStorage
       "Exits with 0 done, 1 usage, 2 environment, 3 the job or the check failed, 4 timed out, 130 interrupted.",
     subcommands: [
       Umount.self, Stream.self, Status.self, Finish.self, Pause.self, Resume.self, Cancel.self, Speed.self,
-      Wait.self, List.self, MetricsVerb.self,
+      Wait.self, List.self, MetricsVerb.self, Chain.self, Map.self, Check.self, Create.self,
     ])
 
   static func main() {
-    Glibc.exit(run(Array(CommandLine.arguments.dropFirst())).rawValue)
+    Glibc.exit(run(Array(CommandLine.arguments.dropFirst())).code)
   }
 
   /// Runs a verb, and says what went wrong.
@@ -27,14 +26,14 @@ import HostStorage
       try verb.run()
       return .done
     } catch let error as CommandError {
-      StandardError.write("flatcow: \(error.sentence)\n")
+      printNote(error.sentence)
       return error.outcome
     } catch {
       if exitCode(for: error).isSuccess {
         print(fullMessage(for: error))
         return .done
       }
-      StandardError.write("flatcow: \(message(for: error)); `flatcow --help` tells more\n")
+      printNote("\(message(for: error)); `flatcow --help` tells more")
       return .usage
     }
   }

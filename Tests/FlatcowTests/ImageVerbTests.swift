@@ -1,0 +1,81 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The verbs on images, run against what qemu-img says of the same images.
+@Suite struct ImageVerbTests {
+  private let directory: TemporaryDirectory
+  private let flatcow = CommandLineTests.flatcow
+  private let qemuImg = ExternalProgram("qemu-img")
+
+  /// A base of 1 MiB with some data, and an overlay with data, zeros and nothing.
+  init() throws {
+    directory = try TemporaryDirectory()
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    for index in 65536..<131072 { bytes[index] = 7 }
+    _ = try directory.file("base.raw", bytes)
+    try create("top.qcow2", "-b", "base.raw", "-F", "raw")
+    let writes = ["-c", "write 256k 64k", "-c", "write -z 512k 64k", directory.path("top.qcow2")]
+    #expect(try ExternalProgram("qemu-io").run(writes).succeeded)
+  }
+
+  private func create(_ name: String, _ arguments: String...) throws {
+    let made = try flatcow.run(["create", directory.path(name)] + arguments)
+    #expect(made.succeeded, "\(made.output)")
+  }
+
+  private func json(_ outcome: ExternalProgram.Outcome) throws -> [[String: AnyHashable]] {
+    let value = try JSONSerialization.jsonObject(with: Data(outcome.output.utf8))
+    return (value as? [[String: AnyHashable]] ?? []).map { $0.filter { $0.key != "compressed" } }
+  }
+
+  @Test func theChainIsListedTopFirst() throws {
+    let lines = try flatcow.run("chain", directory.path("top.qcow2")).output.split(separator: "\n")
+    #expect(lines.count == 2)
+    #expect(lines[0].hasPrefix("0 qcow2 1048576 /") && lines[1].hasPrefix("1 raw 1048576 /"))
+  }
+
+  @Test(arguments: [[], ["-o", "compat=0.10,cluster_size=512"], ["-o", "extended_l2=on,cluster_size=16K"]])
+  func theMapIsThatOfQemu(options: [String]) throws {
+    let image = directory.path("over.qcow2")
+    let made = try flatcow.run(["create", image, "1536K", "-b", "top.qcow2", "-F", "qcow2"] + options)
+    #expect(made.succeeded, "\(made.output)")
+    #expect(try ExternalProgram("qemu-io").run("-c", "write 100k 3k", image).succeeded)
+    let ours = try json(flatcow.run("map", "--json", image))
+    let theirs = try json(qemuImg.run("map", "--output=json", image))
+    #expect(!ours.isEmpty && ours == theirs)
+    #expect(try qemuImg.run("check", image).succeeded)
+  }
+
+  @Test func aChecksExitCodesAreThoseOfQemu() throws {
+    let image = directory.path("top.qcow2")
+    #expect(try flatcow.run("check", image).status == 0)
+    #expect(try flatcow.run("check", directory.path("base.raw")).status == 63)
+    #expect(try flatcow.run("check", directory.path("nowhere")).status == 1)
+
+    // The refcount block is the third cluster; its last entry becomes a leak.
+    let file = try FileHandle(forUpdating: URL(filePath: image))
+    try file.seek(toOffset: 2 << 16 + 2 * 6)
+    try file.write(contentsOf: Data([0, 1]))
+    try file.truncate(atOffset: 7 << 16)
+    try file.close()
+    #expect(try flatcow.run("check", image).status == 3)
+    #expect(try flatcow.run("check", "--repair", image).status == 0)
+    #expect(try qemuImg.run("check", image).succeeded)
+  }
+
+  @Test func anImageIsNeverMadeOverAnotherFile() throws {
+    let made = try flatcow.run("create", directory.path("top.qcow2"), "1M")
+    #expect(made.status == 2 && made.output.contains("exists"))
+    #expect(try flatcow.run("chain", directory.path("top.qcow2")).output.contains("base.raw"))
+  }
+
+  @Test(arguments: [
+    ["new"], ["new", "1M", "-b", "base.raw"], ["new", "much"], ["new", "1M", "-o", "cluster_size=3"],
+    ["new", "1M", "-o", "preallocation=full"],
+  ])
+  func whatCannotBeMadeLeavesNothing(arguments: [String]) throws {
+    let made = try flatcow.run(["create"] + arguments, in: directory.url)
+    #expect(made.status == 1 && !FileManager.default.fileExists(atPath: directory.path("new")))
+  }
+}
