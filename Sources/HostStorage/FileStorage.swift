@@ -121,6 +121,9 @@ package final class FileStorage: Storage {
     try failing("find") { () throws(Errno) in try Syscall.readLink(Array("/proc/self/fd/\(descriptor)".utf8)) }
   }
 
+  /// `/proc/PID/fd/N`.
+  package var descriptorPath: String? { "/proc/\(getpid())/fd/\(descriptor)" }
+
   /// fdatasync(2), until it fails once. The kernel reports lost pages one time only and then forgets them, so an "OK" that
   /// comes later would be a lie.
   package func sync() throws(StorageError) {

@@ -10,6 +10,9 @@ package protocol Storage: AnyObject, Sendable {
 
   /// Where the file lies now: absolute, without symbolic links; nil for a storage that has no place.
   func currentPath() throws(StorageError) -> [UInt8]?
+  /// A name by which other processes reach the open file, even when it was unlinked: `/proc/PID/fd/N`; nil for a storage
+  /// that has no place.
+  var descriptorPath: String? { get }
   /// What the host says about the file now.
   func status() throws(StorageError) -> StorageStatus
   /// Bytes free for an ordinary writer on the file system below, and that file system's size.
@@ -49,6 +52,8 @@ package protocol Storage: AnyObject, Sendable {
 extension Storage {
   /// For storages that have no place.
   package func currentPath() throws(StorageError) -> [UInt8]? { nil }
+  /// For storages that have no place.
+  package var descriptorPath: String? { nil }
 }
 
 /// A run of bytes that are all in a hole or all not known to be.
