@@ -54,9 +54,12 @@ package struct CompletionPlan: Sendable {
   package let base: Layer?
   /// nil exactly when `base` is.
   package let backing: RecordedBacking?
+  /// Whether the name has to lead to the base's file when it is recorded; one given with a base set need not.
+  package let mustLead: Bool
 
-  package init(base: Layer?, backing: RecordedBacking?) {
+  package init(base: Layer?, backing: RecordedBacking?, mustLead: Bool = false) {
     self.base = base
     self.backing = backing
+    self.mustLead = mustLead
   }
 }
