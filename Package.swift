@@ -63,8 +63,6 @@ let package = Package(
     tests("FlatcowTests", of: ["flatcow", "StreamJob", "BackingChain", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
-    tests(
-      "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
   ]
 )

@@ -61,7 +61,8 @@ extension BackingChain: StreamTarget {
     if !BackingFileStrings(of: layers).leads(backing.name, to: base) {
       let name = String(decoding: backing.name, as: UTF8.self)
       throw ChainError(
-        .changed, path: base.path, message: "\(name.debugDescription) no longer leads to \(base.path); write another name")
+        .changed, path: base.path,
+        message: "\(name.debugDescription) no longer leads to \(base.path); write another name")
     }
   }
 }
