@@ -5,14 +5,8 @@ extension Layer {
   /// Says in a sentence how the file of a layer that is only read differs from what it was when it was opened; nil when
   /// it does not. That its path now leads to another file is a difference, that it was moved is none.
   package func changeSinceOpening() throws(ChainError) -> String? {
-    let now = try status()
-    var changes: [String] = []
-    if now.size != opened.size {
-      changes.append("its size was \(opened.size.bytes) bytes and is \(now.size.bytes)")
-    }
-    if now.modified != opened.modified {
-      changes.append("it was last modified at \(time(opened.modified)), now at \(time(now.modified))")
-    }
+    let now = try status(of: image.storage)
+    var changes = differences(from: opened, to: now)
     if let place {
       let found = (try? LocatedFile(place.file.bytes))?.identity
       if let found, found != opened.identity {
@@ -21,23 +15,36 @@ extension Layer {
         changes.append("it was deleted; it was \(file(opened.identity))")
       }
     }
+    if let openedData {
+      let data = differences(from: openedData, to: try status(of: image.dataStorage))
+      changes += data.map { "of its external data file: \($0)" }
+    }
     return changes.isEmpty ? nil : "\(path) was changed while it was in use: " + changes.joined(separator: "; ")
   }
 
   /// Says of the active layer that its file has no name any more, and how it is rescued; nil while it has one.
   package func lossOfName() throws(ChainError) -> String? {
-    guard try status().links == 0, opened.links > 0 else { return nil }
+    guard try status(of: image.storage).links == 0, opened.links > 0 else { return nil }
     let rescue = image.storage.descriptorPath.map { "; before the unmount, `cp --sparse=always \($0) COPY` keeps it" }
     return "\(path) was deleted while it was in use" + (rescue ?? "")
   }
 
-  private func status() throws(ChainError) -> StorageStatus {
+  private func status(of storage: any Storage) throws(ChainError) -> StorageStatus {
     do throws(StorageError) {
-      return try image.storage.status()
+      return try storage.status()
     } catch {
       throw ChainError(error)
     }
   }
+}
+
+private func differences(from old: StorageStatus, to new: StorageStatus) -> [String] {
+  var differences: [String] = []
+  if new.size != old.size { differences.append("its size was \(old.size.bytes) bytes and is \(new.size.bytes)") }
+  if new.modified != old.modified {
+    differences.append("it was last modified at \(time(old.modified)), now at \(time(new.modified))")
+  }
+  return differences
 }
 
 /// As `date -d` takes it.

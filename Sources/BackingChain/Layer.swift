@@ -9,6 +9,8 @@ package final class Layer: Sendable {
   package let path: String
   /// What the host said of the file when it was opened; a difference at completion means that somebody else changed it.
   package let opened: StorageStatus
+  /// The same of its external data file, where it has one.
+  let openedData: StorageStatus?
   /// Nil for an image that was passed as a descriptor.
   package let place: LayerPlace?
 
@@ -16,6 +18,7 @@ package final class Layer: Sendable {
     self.image = image
     self.path = path
     self.opened = opened
+    openedData = image.dataStorage === image.storage ? nil : try? image.dataStorage.status()
     self.place = place
   }
 

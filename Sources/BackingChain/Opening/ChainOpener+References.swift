@@ -1,3 +1,4 @@
+import Glibc
 import HostStorage
 import ImageFormat
 import Qcow2Format
@@ -111,18 +112,24 @@ extension ChainOpener {
       return FoundReference(
         file: file, path: path, directory: name.path.isAbsolute ? nil : directory, format: format)
     case .missing(let error):
-      objections.add(.notFound, "\(reference.subject) is missing: \(error)")
+      objections.add(error.errno == ENOENT ? .notFound : .storage, "\(reference.subject): \(error)")
     case .outOfBounds:
-      let bounds = (image.directories + (policy.roots ?? [])).map(\.description).joined(separator: ", ")
-      let lexical = path.simplified
-      // A name that stays inside leaves by a link, and where that leads is not said.
-      let staysInside = image.directories.contains(where: lexical.isInside)
-      let option = staysInside ? [] : optionValue(lexical.directory.bytes)
-      objections.add(
-        .refusedName, "\(reference.subject) leads out of \(bounds.isEmpty ? "every allowed directory" : bounds)",
-        mountOption: staysInside ? HostPath("trust-chain") : HostPath("backing-root=".utf8 + option))
+      refuse(reference, leadingTo: path.simplified, from: image, &objections)
     }
     return nil
+  }
+
+  /// What is said depends on the name alone, not on what is found by it.
+  private func refuse(
+    _ reference: Reference, leadingTo path: HostPath, from image: FoundImage, _ objections: inout Objections
+  ) {
+    let bounds = image.directories + (policy.roots ?? [])
+    let list = bounds.isEmpty ? "every allowed directory" : bounds.map(\.description).joined(separator: ", ")
+    // A name that stays inside leaves by a symbolic link, and where that leads is not said.
+    let option =
+      bounds.contains(where: path.isInside)
+      ? HostPath("trust-chain") : HostPath("backing-root=".utf8 + optionValue(path.directory.bytes))
+    objections.add(.refusedName, "\(reference.subject) leads out of \(list)", mountOption: option)
   }
 
   /// The directory from which a relative name is looked up. QEMU takes that of the name by which the image was opened,
