@@ -5,7 +5,7 @@ extension Layer {
   /// Says in a sentence how the file of a layer that is only read differs from what it was when it was opened; nil when
   /// it does not. That its path now leads to another file is a difference, that it was moved is none.
   package func changeSinceOpening() throws(ChainError) -> String? {
-    let now = try status(of: image.storage)
+    let now = try image.storage.currentStatus()
     var changes = differences(from: opened, to: now)
     if let place {
       let found = (try? LocatedFile(place.file.bytes))?.identity
@@ -16,7 +16,7 @@ extension Layer {
       }
     }
     if let openedData {
-      let data = differences(from: openedData, to: try status(of: image.dataStorage))
+      let data = differences(from: openedData, to: try image.dataStorage.currentStatus())
       changes += data.map { "of its external data file: \($0)" }
     }
     return changes.isEmpty ? nil : "\(path) was changed while it was in use: " + changes.joined(separator: "; ")
@@ -24,14 +24,16 @@ extension Layer {
 
   /// Says of the active layer that its file has no name any more, and how it is rescued; nil while it has one.
   package func lossOfName() throws(ChainError) -> String? {
-    guard try status(of: image.storage).links == 0, opened.links > 0 else { return nil }
+    guard try image.storage.currentStatus().links == 0, opened.links > 0 else { return nil }
     let rescue = image.storage.descriptorPath.map { "; before the unmount, `cp --sparse=always \($0) COPY` keeps it" }
     return "\(path) was deleted while it was in use" + (rescue ?? "")
   }
+}
 
-  private func status(of storage: any Storage) throws(ChainError) -> StorageStatus {
-    do throws(StorageError) {
-      return try storage.status()
+extension Storage {
+  func currentStatus() throws(ChainError) -> StorageStatus {
+    do {
+      return try status()
     } catch {
       throw ChainError(error)
     }

@@ -14,11 +14,13 @@ package final class Layer: Sendable {
   /// Nil for an image that was passed as a descriptor.
   package let place: LayerPlace?
 
-  package init(image: any Image, path: String, opened: StorageStatus, place: LayerPlace? = nil) {
+  package init(
+    image: any Image, path: String, opened: StorageStatus, openedData: StorageStatus? = nil, place: LayerPlace? = nil
+  ) {
     self.image = image
     self.path = path
     self.opened = opened
-    openedData = image.dataStorage === image.storage ? nil : try? image.dataStorage.status()
+    self.openedData = openedData
     self.place = place
   }
 

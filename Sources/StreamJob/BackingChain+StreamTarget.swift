@@ -54,6 +54,7 @@ extension BackingChain: StreamTarget {
   /// What was copied, and what is recorded, must be of the files that were opened.
   private func checkUnchanged(_ plan: CompletionPlan) throws(ChainError) {
     let layers = snapshot.layers
+    if let loss = try layers[0].lossOfName() { throw ChainError(.changed, path: layers[0].path, message: loss) }
     for layer in layers.dropFirst() {
       if let change = try layer.changeSinceOpening() { throw ChainError(.changed, path: layer.path, message: change) }
     }

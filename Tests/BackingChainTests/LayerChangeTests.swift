@@ -58,4 +58,14 @@ import Testing
     #expect(copy.succeeded, "\(copy.output)")
     #expect(try Data(contentsOf: URL(filePath: folder.path("copy"))) == before)
   }
+
+  @Test func anExternalDataFileThatWasCutIsTold() throws {
+    let image = try folder.create(folder.path("external"), options: "data_file=\(folder.path("data"))")
+    let options = ChainOptions.reading.with { $0.allowsDataFile = true }
+    let layers = try ChainOpener.open(path: image, options: options).layers
+    #expect(try layers[0].changeSinceOpening() == nil)
+    let cut = try ExternalProgram("truncate").run("-s", "100", folder.path("data"))
+    #expect(cut.succeeded)
+    #expect(try layers[0].changeSinceOpening()?.contains("of its external data file: its size was") == true)
+  }
 }

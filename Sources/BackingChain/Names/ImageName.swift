@@ -36,7 +36,7 @@ struct ImageName: Equatable {
   private init(unstated path: HostPath, format: String?, isWrapped: Bool) throws(Fault) {
     if path.hasProtocol {
       let name = printable(Array(path.bytes.prefix { $0 != UInt8(ascii: ":") }))
-      throw Fault(reason: "uses the protocol \"\(name)\", not supported (as a file it is \"./\(path)\")")
+      throw Fault(reason: "uses the protocol \"\(name)\", which is not supported (a file is \"./\(path)\")")
     }
     try self.init(path: path, format: format, isWrapped: isWrapped)
   }

@@ -30,7 +30,7 @@ extension ChainOpener {
 
   private func layer(_ found: FoundImage, _ image: any Image) -> Layer {
     Layer(
-      image: image, path: found.path.description, opened: found.status,
+      image: image, path: found.path.description, opened: found.status, openedData: found.dataStatus,
       place: found.directories.isEmpty ? nil : LayerPlace(file: found.path, directory: found.directory))
   }
 

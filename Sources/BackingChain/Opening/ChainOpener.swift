@@ -49,7 +49,11 @@ package struct ChainOpener {
     let data = findDataFile(of: image, &objections)
     try objections.check()
 
-    if let data { images[index].dataStorage = try open(data.file, readOnly: !isWritten) }
+    if let data {
+      let storage = try open(data.file, readOnly: !isWritten)
+      images[index].dataStorage = storage
+      images[index].dataStatus = try storage.currentStatus()
+    }
     guard let backing else { return nil }
     if let directory = backing.directory { images[index].directory = directory }
     return try FoundImage(

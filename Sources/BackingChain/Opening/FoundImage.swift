@@ -13,7 +13,9 @@ struct FoundImage {
   let status: StorageStatus
   /// Nil: a raw image.
   let header: Qcow2Header?
+  /// The external data file.
   var dataStorage: (any Storage)?
+  var dataStatus: StorageStatus?
   /// The one of `directories` from which its relative backing name was found.
   var directory: HostPath?
 
@@ -24,11 +26,7 @@ struct FoundImage {
     self.directories = directories
     self.storage = storage
     directory = directories.first
-    do throws(StorageError) {
-      status = try storage.status()
-    } catch {
-      throw ChainError(error)
-    }
+    status = try storage.currentStatus()
     do throws(ImageError) {
       header =
         switch format {
