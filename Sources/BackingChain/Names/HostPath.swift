@@ -45,6 +45,15 @@ package struct HostPath: Hashable, Sendable {
     return HostPath(components: kept, isAbsolute: isAbsolute)
   }
 
+  /// The directories that the name goes into and out of again by `..`.
+  package var detours: [HostPath] {
+    let components = self.components
+    let isUp = components.map { $0.elementsEqual("..".utf8) }
+    return components.indices.dropFirst().filter { isUp[$0] && !isUp[$0 - 1] }.map {
+      HostPath(components: components[..<$0], isAbsolute: isAbsolute)
+    }
+  }
+
   /// Whether this is `directory` or something below it; both resolved.
   package func isInside(_ directory: HostPath) -> Bool {
     components.starts(with: directory.components, by: ==)

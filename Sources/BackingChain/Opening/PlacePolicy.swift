@@ -15,12 +15,25 @@ struct PlacePolicy {
     case outOfBounds
   }
 
+  /// Looks an absolute name up.
   func find(_ name: HostPath, directories: [HostPath]) -> Finding {
+    guard staysInside(name, directories: directories) else { return .outOfBounds }
     do throws(StorageError) {
       let file = try LocatedFile(name.bytes)
       return allows(HostPath(file.resolvedPath), directories: directories) ? .found(file) : .outOfBounds
     } catch {
       return allows(Self.reach(of: name), directories: directories) ? .missing(error) : .outOfBounds
+    }
+  }
+
+  /// A name that leaves the bounds on its way, and comes back, would tell by its success what directories there are. Those
+  /// above an image are no secret.
+  private func staysInside(_ name: HostPath, directories: [HostPath]) -> Bool {
+    guard let roots else { return true }
+    return name.detours.allSatisfy { detour in
+      guard let directory = try? LocatedFile(detour.bytes) else { return true }
+      let place = HostPath(directory.resolvedPath)
+      return allows(place, directories: directories) || (directories + roots).contains { $0.isInside(place) }
     }
   }
 
