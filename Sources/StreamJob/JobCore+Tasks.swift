@@ -27,13 +27,13 @@ extension JobCore {
 
   private mutating func nextWork(_ now: SuspendingClock.Instant) -> JobTask.Work? {
     switch state {
-    case .running where run.measuring == .needed, .paused where run.measuring == .needed:
-      run.measuring = .underWay
+    case .running where sweep.measuring == .needed, .paused where sweep.measuring == .needed:
+      sweep.measuring = .underWay
       return .measure
     case .running:
-      guard run.measuring == .over else { return nil }
-      if run.remaining != 0, space.look(now) { return .checkSpace }
-      return space.isLooking ? nil : run.next(limit: limit, now: now)
+      guard sweep.measuring == .over else { return nil }
+      if sweep.remaining != 0, space.look(now) { return .checkSpace }
+      return space.isLooking ? nil : sweep.next(limit: limit, now: now)
     case .paused: return pause.space != nil && space.look(now) ? .checkSpace : nil
     case .finishing: return finishWork()
     case .idle, .pending, .completed, .failed, .cancelled: return nil
@@ -72,23 +72,23 @@ extension JobCore {
     tasksUnderWay -= 1
     guard task.generation == generation else { return }
     switch (task.work, outcome) {
-    case (.measure, .measured(let bytes)): run.measured(bytes)
+    case (.measure, .measured(let bytes)): sweep.measured(bytes)
     // The position bounds it instead; what stands in its way, the pass will meet.
-    case (.measure, _): run.measured(nil)
+    case (.measure, _): sweep.measured(nil)
     case (.checkSpace, .space(let free, let total)):
       spaceChecked(SpaceShortage(free: free, total: total, minimum: space.minimum), now)
     // A host that does not say how much is free does not stop the job.
     case (.checkSpace, _): spaceChecked(nil, now)
-    case (.scan, .found(let range)): run.scanned(finding: range)
+    case (.scan, .found(let range)): sweep.scanned(finding: range)
     case (.scan, .failed(let error)):
-      run.scanFailed(leavingOut: onError.action(for: error) == .leaveOut)
+      sweep.scanFailed(leavingOut: onError.action(for: error) == .leaveOut)
       failed(error)
     case (.populate(let range, let hinted), .populated(let bytes)):
-      run.ended(range, hinted: hinted, isLeft: false)
+      sweep.ended(range, hinted: hinted, isLeft: false)
       noteCopied(bytes, now)
-    case (.populate(let range, hinted: true), _): run.ended(range, hinted: true, isLeft: false)
+    case (.populate(let range, hinted: true), _): sweep.ended(range, hinted: true, isLeft: false)
     case (.populate(let range, hinted: false), .failed(let error)):
-      run.ended(range, hinted: false, isLeft: onError.action(for: error) != .leaveOut)
+      sweep.ended(range, hinted: false, isLeft: onError.action(for: error) != .leaveOut)
       failed(error)
     case (.prepare, .done): finishing = .toComplete
     case (.complete, .done): succeed()
@@ -101,13 +101,13 @@ extension JobCore {
   private mutating func noteCopied(_ bytes: ByteCount, _ now: SuspendingClock.Instant) {
     limit.charge(bytes, at: now)
     space.noteCopied(bytes)
-    run.copied(bytes)
+    sweep.copied(bytes)
     copied += bytes
   }
 
   private mutating func spaceChecked(_ shortage: SpaceShortage?, _ now: SuspendingClock.Instant) {
     space.looked(now)
-    pause.space = run.remaining == 0 ? nil : shortage
+    pause.space = sweep.remaining == 0 ? nil : shortage
     if pause.space == nil { resumeIfNothingHolds() } else { move(.pause) }
   }
 
@@ -116,8 +116,8 @@ extension JobCore {
     switch onError.action(for: cause) {
     case .fail: fail(error)
     case .leaveOut:
-      run.passedOver = run.passedOver ?? error
-      lastError = run.passedOver
+      sweep.passedOver = sweep.passedOver ?? error
+      lastError = sweep.passedOver
     case .pause: pause(by: error)
     }
   }

@@ -19,9 +19,9 @@ struct JobCore {
   var onError: ErrorPolicy
 
   // Copying.
-  var run: Run
+  var sweep: Sweep
   var space: SpaceWatch
-  /// Bytes, in all runs.
+  /// Bytes, in all sweeps.
   var copied: ByteCount = 0
 
   // Completion.
@@ -56,7 +56,7 @@ struct JobCore {
   init(_ options: StreamOptions, size: ByteCount) {
     limit = SpeedLimit(options.speed)
     onError = options.onError
-    run = Run(size: size)
+    sweep = Sweep(size: size)
     space = SpaceWatch(options.minimumFree)
     workersWanted = options.workers
   }
@@ -80,7 +80,7 @@ struct JobCore {
   /// Makes everything that is under way count for nothing.
   mutating func supersede() {
     generation += 1
-    run.forgetWorkers()
+    sweep.forgetWorkers()
     space.restart()
     finishing = .notYet
   }
@@ -88,7 +88,7 @@ struct JobCore {
   /// Begins to look through the disk from its start.
   private mutating func rescan() {
     supersede()
-    run = Run(size: run.disk.count)
+    sweep = Sweep(size: sweep.disk.count)
   }
 }
 
@@ -112,7 +112,7 @@ extension JobCore {
     move(.nothingToDo)
     completion = nil
     lastError = nil
-    run.measured(0)
+    sweep.measured(0)
   }
 
   mutating func pauseByUser() throws(StreamError) {
@@ -161,7 +161,7 @@ extension JobCore {
   }
 
   mutating func hint(_ range: GuestRange) {
-    if state == .running { run.hint(range) }
+    if state == .running { sweep.hint(range) }
   }
 }
 
@@ -204,10 +204,10 @@ extension JobCore {
     move(.rescan)
   }
 
-  /// Goes on from a run that has come to its end: to `pending`, and to the completion.
+  /// Goes on from a sweep that has come to its end: to `pending`, and to the completion.
   mutating func settle() {
-    guard state == .running, run.isComplete() else { return }
-    if let error = run.passedOver { return fail(error) }
+    guard state == .running, sweep.settle() else { return }
+    if let error = sweep.passedOver { return fail(error) }
     move(.allCopied)
     finishIfAsked()
   }

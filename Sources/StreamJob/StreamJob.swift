@@ -37,7 +37,7 @@ package final class StreamJob: Sendable {
     self.target = target
     core = Monitor(JobCore(options, size: target.virtualSize))
     guard target.isWritable else {
-      update { $0.run.measured(0) }
+      update { $0.sweep.measured(0) }
       return
     }
     do throws(StreamError) {

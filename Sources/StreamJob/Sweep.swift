@@ -1,8 +1,8 @@
 import HostStorage
 import ImageFormat
 
-/// The copying for one base, from the measuring to the pass that finds nothing left.
-struct Run {
+/// All the copying for one base: a measure, and passes until one finds nothing left.
+struct Sweep {
   enum Measuring { case needed, underWay, over }
 
   let disk: GuestRange
@@ -76,9 +76,9 @@ struct Run {
   /// What workers still carry out is not waited for.
   mutating func forgetWorkers() { populating = 0 }
 
-  /// Notes the position. Returns whether a whole pass has found nothing left; after one that found something, another one
-  /// begins.
-  mutating func isComplete() -> Bool {
+  /// Notes the position. Returns whether a whole pass has found nothing left, or has left something out; after one that
+  /// found something, another one begins.
+  mutating func settle() -> Bool {
     done = max(done, pass.position - disk.start)
     // What the guest wrote meanwhile needs no copying any more.
     remaining = remaining.map { min($0, disk.count - done) }
