@@ -1,4 +1,5 @@
 package import BackingChain
+import HostStorage
 import ImageFormat
 
 // The chain of a mount as a job's target: its top is the active layer.
@@ -60,10 +61,9 @@ extension BackingChain: StreamTarget {
     }
     guard plan.mustLead, let base = plan.base, let backing = plan.backing else { return }
     if !BackingFileStrings(of: layers).leads(backing.name, to: base) {
-      let name = String(decoding: backing.name, as: UTF8.self)
       throw ChainError(
         .changed, path: base.path,
-        message: "\(name.debugDescription) no longer leads to \(base.path); write another name")
+        message: "\"\(printable(backing.name))\" no longer leads to \(base.path); write another name")
     }
   }
 }

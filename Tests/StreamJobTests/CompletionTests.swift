@@ -149,6 +149,18 @@ import Testing
     #expect(names(running).isEmpty)
   }
 
+  @Test func aWithdrawnStringTakesItsBaseAlong() {
+    let target = FakeTarget(units: 4, held: [0: 0, 1: 1])
+    target.close(.preparing)
+    let running = RunningJob(target)
+    let request = running.request("/images/1")
+    target.awaitArrival(at: .preparing)
+    running.job.withdraw(request.ticket)
+    target.open(.preparing)
+    running.awaitState(.pending)
+    #expect(target.disk.read { $0.held.isEmpty })
+  }
+
   @Test func aWriterIsWithdrawnWhileItsStringIsWorkedOut() {
     let target = FakeTarget()
     target.close(.planning)
