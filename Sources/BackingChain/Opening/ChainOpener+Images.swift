@@ -15,6 +15,9 @@ extension ChainOpener {
     if options.dropsBitmaps, !options.opensReadOnly, images[0].header?.hasBitmaps == true {
       notes.append("\(images[0].path): its persistent dirty bitmaps are dropped")
     }
+    if !options.opensReadOnly, images[0].header?.isMarkedDirty == true {
+      notes.append("\(images[0].path): it was not closed cleanly; its reference counts were repaired")
+    }
     do throws(ImageError) {
       let below = try images.dropFirst().map { (image) throws(ImageError) in layer(image, try read(image)) }
       let top = images[0]

@@ -5,14 +5,16 @@ import Qcow2Format
 
 /// A name in an image's header and what it is there for.
 private struct Reference {
-  let name: [UInt8]
-  /// `its backing file "../base.qcow2"`
-  let subject: String
-
-  init(_ role: String, _ name: [UInt8]) {
-    self.name = name
-    subject = "its \(role) \"\(printable(name))\""
+  enum Role: String {
+    case backing = "backing file"
+    case data = "external data file"
   }
+
+  let role: Role
+  let name: [UInt8]
+
+  /// `its backing file "../base.qcow2"`
+  var subject: String { "its \(role.rawValue) \"\(printable(name))\"" }
 }
 
 extension ChainOpener {
@@ -26,7 +28,7 @@ extension ChainOpener {
 
   mutating func findBacking(of image: FoundImage, _ objections: inout Objections) -> FoundReference? {
     guard let backing = image.header?.backing else { return nil }
-    let reference = Reference("backing file", backing.name)
+    let reference = Reference(role: .backing, name: backing.name)
     if options.ignoresBacking {
       notes.append("\(image.path): \(reference.subject) is not opened; what it holds reads as zeros")
       return nil
@@ -50,7 +52,7 @@ extension ChainOpener {
       objections.add(.image, "it uses an external data file, but records no name of one")
       return nil
     }
-    let reference = Reference("external data file", recorded)
+    let reference = Reference(role: .data, name: recorded)
     if !options.allowsDataFile {
       objections.add(
         .refusedName, "\(reference.subject) is not opened unasked", mountOption: HostPath("data-file=allow"))
@@ -112,7 +114,10 @@ extension ChainOpener {
       return FoundReference(
         file: file, path: path, directory: name.path.isAbsolute ? nil : directory, format: format)
     case .missing(let error):
-      objections.add(error.errno == ENOENT ? .notFound : .storage, "\(reference.subject): \(error)")
+      let rebase = "; if it was moved, run `qemu-img rebase -u -b NEW-NAME -F \(format) \(shellWord(image.path.bytes))`"
+      objections.add(
+        error.errno == ENOENT ? .notFound : .storage,
+        "\(reference.subject): \(error)\(reference.role == .backing ? rebase : "")")
     case .outOfBounds:
       refuse(reference, leadingTo: path.simplified, from: image, &objections)
     }

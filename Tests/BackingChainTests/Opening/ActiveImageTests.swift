@@ -39,6 +39,17 @@ import Testing
 
   @Test func dirtyBitmapsDoNotMatterToAReader() throws { #expect(refusal(try withBitmap()) == nil) }
 
+  @Test func anImageThatWasLeftDirtyIsRepairedAndThatIsNoted() throws {
+    let top = try folder.create(folder.path("top"), options: "compat=1.1,lazy_refcounts=on")
+    let killed = try ExternalProgram("qemu-io").run(
+      "-f", "qcow2", "-c", "write 0 64k", "-c", "flush", "-c", "sigraise 9", top)
+    #expect(!killed.succeeded)
+    #expect(try ChainOpener.open(path: top, options: .reading).notes == [])
+    #expect(try ChainOpener.open(path: top, options: ChainOptions()).notes.count == 1)
+    let check = try ExternalProgram("qemu-img").run("check", top)
+    #expect(check.succeeded, "\(check.output)")
+  }
+
   @Test func nothingIsWrittenWhenALowerLayerIsRefused() throws {
     let top = try folder.overlay("top", on: "middle", format: "qcow2", options: "compat=1.1,lazy_refcounts=on")
     try folder.overlay("middle", on: "nowhere")
