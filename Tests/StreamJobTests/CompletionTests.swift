@@ -6,7 +6,7 @@ import Testing
 
 /// Writing `control`.
 @Suite(.timeLimit(.minutes(1))) struct CompletionTests {
-  private func names(_ running: RunningJob) -> [String?] {
+  private func names(_ running: RunningJob<FakeTarget>) -> [String?] {
     running.target.disk.read { $0.completed }.map { plan in
       plan.backing.map { String(decoding: $0.name, as: UTF8.self) }
     }
@@ -152,7 +152,7 @@ import Testing
   @Test func aWithdrawnStringTakesItsBaseAlong() {
     let target = FakeTarget(units: 4, held: [0: 0, 1: 1])
     target.close(.preparing)
-    let running = RunningJob(target)
+    let running = RunningJob(target, StreamOptions(start: .off))
     let request = running.request("/images/1")
     target.awaitArrival(at: .preparing)
     running.job.withdraw(request.ticket)

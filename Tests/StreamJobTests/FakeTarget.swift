@@ -146,6 +146,7 @@ final class FakeTarget: StreamTarget {
 
   func close(_ gate: Gate) { disk.withLock { _ = $0.closed.insert(gate) } }
   func open(_ gate: Gate) { disk.withLock { _ = $0.closed.remove(gate) } }
+  func openAllGates() { disk.withLock { $0.closed = [] } }
   func awaitArrival(at gate: Gate, count: Int = 1) {
     disk.wait { $0.arrived[gate, default: 0] >= count ? () : nil }
   }

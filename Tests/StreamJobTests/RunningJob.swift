@@ -2,20 +2,20 @@ import HostStorage
 import ImageFormat
 import StreamJob
 
-/// A job on a fake chain, with what a test needs to wait for it; shut down with the test.
-final class RunningJob: Sendable {
-  let target: FakeTarget
+/// A job, with what a test needs to wait for it; shut down with the test.
+final class RunningJob<Target: StreamTarget>: Sendable {
+  let target: Target
   let job: StreamJob
   private let changes = Monitor(0)
 
-  init(_ target: FakeTarget = FakeTarget(), _ options: StreamOptions = .plain) {
+  init(target: Target, _ options: StreamOptions = .plain) {
     self.target = target
     job = StreamJob(target, options: options)
     job.onChange { [changes] in changes.withLock { $0 += 1 } }
   }
 
   deinit {
-    for gate in target.disk.read({ $0.closed }) { target.open(gate) }
+    (target as? FakeTarget)?.openAllGates()
     _ = job.shutDown(patience: .seconds(10))
   }
 
@@ -44,12 +44,20 @@ final class RunningJob: Sendable {
     return Request(ticket: ticket, answer: answer)
   }
 
-  struct Request: Sendable {
-    let ticket: CompletionTicket
-    let answer: Monitor<Result<Void, StreamError>?>
+}
 
-    var outcome: Result<Void, StreamError> { answer.wait { $0 } }
-    var isAnswered: Bool { answer.read { $0 != nil } }
+/// A write to control that waits.
+struct Request: Sendable {
+  let ticket: CompletionTicket
+  let answer: Monitor<Result<Void, StreamError>?>
+
+  var outcome: Result<Void, StreamError> { answer.wait { $0 } }
+  var isAnswered: Bool { answer.read { $0 != nil } }
+}
+
+extension RunningJob<FakeTarget> {
+  convenience init(_ target: FakeTarget = FakeTarget(), _ options: StreamOptions = .plain) {
+    self.init(target: target, options)
   }
 }
 

@@ -1,6 +1,7 @@
 import HostStorage
 import ImageFormat
 import StreamJob
+import TestSupport
 import Testing
 
 /// Everything at once, in an order that only the seed knows.
@@ -9,10 +10,10 @@ import Testing
     let seed = UInt64.random(in: 0..<UInt64.max)
     let target = FakeTarget(units: 3000)
     let running = RunningJob(target, StreamOptions(start: .on, onError: .stop))
-    let requests = Monitor<[RunningJob.Request]>([])
+    let requests = Monitor<[Request]>([])
     let threads = (0..<3).compactMap { number in
       try? HostThread.start(name: "storm") {
-        var random = SeededGenerator(state: seed &+ UInt64(number))
+        var random = SeededRandom(seed: seed &+ UInt64(number))
         for _ in 0..<100 {
           step(Int.random(in: 0..<13, using: &random), running, requests, &random)
         }
@@ -35,7 +36,7 @@ import Testing
   }
 
   private func step(
-    _ kind: Int, _ running: RunningJob, _ requests: Monitor<[RunningJob.Request]>, _ random: inout SeededGenerator
+    _ kind: Int, _ running: RunningJob<FakeTarget>, _ requests: Monitor<[Request]>, _ random: inout SeededRandom
   ) {
     let (job, target) = (running.job, running.target)
     switch kind {
@@ -59,19 +60,8 @@ import Testing
   }
 }
 
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  /// SplitMix64.
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
-
-  mutating func pick<Element>(_ elements: [Element]) -> Element {
+extension SeededRandom {
+  fileprivate mutating func pick<Element>(_ elements: [Element]) -> Element {
     elements[Int.random(in: elements.indices, using: &self)]
   }
 }
