@@ -64,5 +64,6 @@ let package = Package(
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
+    tests("FUSESessionTests", of: ["FUSESession"]),
   ]
 )

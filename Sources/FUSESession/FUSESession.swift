@@ -82,7 +82,8 @@ package final class FUSESession: Sendable {
     unsafe fuse_loop_cfg_set_idle_threads(configuration, Self.idleThreads)
     let result = unsafe fuse_session_loop_mt(pointer, configuration)
     detachIfAborted()
-    guard result == 0 else {
+    // The kernel's end also cuts off a request (a last RELEASE) that a thread was just taking in.
+    guard result == 0 || result == -ECONNABORTED else {
       throw FUSESessionError(
         .connection, errno: abs(result), path: mountPoint, reason: LibraryLog.takeLast() ?? "libfuse gives no reason")
     }

@@ -15,6 +15,7 @@ func operationTable() -> fuse_lowlevel_ops {
   }
   addTree(to: &table)
   addData(to: &table)
+  addOpenFiles(to: &table)
   addRefusals(to: &table)
   return table
 }
@@ -22,7 +23,7 @@ func operationTable() -> fuse_lowlevel_ops {
 /// Names and attributes.
 private func addTree(to table: inout fuse_lowlevel_ops) {
   unsafe table.lookup = { request, directory, name in
-    guard let name = unsafe name else { return }
+    guard let name = unsafe name else { return unsafe refuse(request) }
     let text = unsafe String(cString: name)
     unsafe serve(
       request, { tree throws(Errno) in try tree.lookup(text, in: InodeNumber(directory)) }, reply: { $0.succeed($1) })
@@ -32,7 +33,7 @@ private func addTree(to table: inout fuse_lowlevel_ops) {
       request, { tree throws(Errno) in try tree.attributes(of: InodeNumber(inode)) }, reply: { $0.succeed($1) })
   }
   unsafe table.setattr = { request, inode, status, which, info in
-    guard let status = unsafe status else { return }
+    guard let status = unsafe status else { return unsafe refuse(request) }
     var change = unsafe AttributeChange(status.pointee, which: which)
     change.handle = unsafe info.map { unsafe FileHandle($0.pointee.fh) }
     let caller = unsafe Caller(request)
@@ -50,8 +51,8 @@ private func addTree(to table: inout fuse_lowlevel_ops) {
   }
 }
 
-/// Open files and their bytes.
-private func addData(to table: inout fuse_lowlevel_ops) {
+/// The life of an open file.
+private func addOpenFiles(to table: inout fuse_lowlevel_ops) {
   unsafe table.open = { request, inode, info in
     let flags = unsafe OpenFlags(rawValue: info?.pointee.flags ?? 0)
     let caller = unsafe Caller(request)
@@ -65,45 +66,6 @@ private func addData(to table: inout fuse_lowlevel_ops) {
         reply.fail(error)
       }
     }
-  }
-  unsafe table.read = { request, inode, size, offset, info in
-    let file = unsafe OpenFile(inode, info)
-    unsafe serve(request) { reply, session in
-      read(FileRange(at: FileOffset(offset), count: size), of: file, session, reply)
-    }
-  }
-  unsafe table.write = { request, inode, bytes, size, offset, info in
-    let file = unsafe OpenFile(inode, info)
-    let kind = unsafe info?.pointee.writepage == 1 ? WriteKind.writeback : .direct
-    let caller = unsafe Caller(request)
-    unsafe serve(request) { reply, session in
-      let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: size).bindMemory(to: UInt8.self)
-      unsafe session.fileSystem.write(
-        buffer.span, at: FileOffset(offset), to: file, as: kind, by: caller,
-        reply: WriteReply(reply, session: session))
-    }
-  }
-  unsafe table.lseek = { request, inode, offset, whence, info in
-    let file = unsafe OpenFile(inode, info)
-    unsafe serve(
-      request,
-      { fileSystem throws(Errno) in
-        guard let target = SeekTarget(whence: whence) else { throw Errno(EINVAL) }
-        return try fileSystem.seek(target, from: FileOffset(offset), in: file)
-      }, reply: { $0.succeed($1) })
-  }
-  unsafe table.fallocate = { request, inode, mode, offset, length, info in
-    let file = unsafe OpenFile(inode, info)
-    let range = FileRange(at: FileOffset(offset), count: length)
-    unsafe serve(
-      request, { tree throws(Errno) in try tree.allocate(range, mode: mode, of: file) },
-      reply: { reply, _ in reply.succeed() })
-  }
-  unsafe table.fsync = { request, inode, dataOnly, info in
-    let file = unsafe OpenFile(inode, info)
-    unsafe serve(
-      request, { tree throws(Errno) in try tree.synchronize(file, dataOnly: dataOnly != 0) },
-      reply: { reply, _ in reply.succeed() })
   }
   unsafe table.flush = { request, inode, info in
     let file = unsafe OpenFile(inode, info)
@@ -128,6 +90,49 @@ private func addData(to table: inout fuse_lowlevel_ops) {
   }
 }
 
+/// The bytes of open files.
+private func addData(to table: inout fuse_lowlevel_ops) {
+  unsafe table.read = { request, inode, size, offset, info in
+    let file = unsafe OpenFile(inode, info)
+    unsafe serve(request) { reply, session in
+      read(FileRange(at: FileOffset(offset), count: size), of: file, session, reply)
+    }
+  }
+  unsafe table.write = { request, inode, bytes, size, offset, info in
+    let file = unsafe OpenFile(inode, info)
+    let kind = unsafe info?.pointee.writepage == 1 ? WriteKind.writeback : .direct
+    let caller = unsafe Caller(request)
+    unsafe serve(request) { reply, session in
+      let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: size).bindMemory(to: UInt8.self)
+      unsafe session.fileSystem.write(
+        buffer.span, at: FileOffset(offset), to: file, as: kind, by: caller,
+        reply: WriteReply(reply, session: session))
+    }
+  }
+  unsafe table.lseek = { request, inode, offset, whence, info in
+    let file = unsafe OpenFile(inode, info)
+    unsafe serve(
+      request,
+      { tree throws(Errno) in
+        guard let target = SeekTarget(whence: whence) else { throw Errno(EINVAL) }
+        return try tree.seek(target, from: FileOffset(offset), in: file)
+      }, reply: { $0.succeed($1) })
+  }
+  unsafe table.fallocate = { request, inode, mode, offset, length, info in
+    let file = unsafe OpenFile(inode, info)
+    let range = FileRange(at: FileOffset(offset), count: length)
+    unsafe serve(
+      request, { tree throws(Errno) in try tree.allocate(range, mode: mode, of: file) },
+      reply: { reply, _ in reply.succeed() })
+  }
+  unsafe table.fsync = { request, inode, dataOnly, info in
+    let file = unsafe OpenFile(inode, info)
+    unsafe serve(
+      request, { tree throws(Errno) in try tree.synchronize(file, dataOnly: dataOnly != 0) },
+      reply: { reply, _ in reply.succeed() })
+  }
+}
+
 /// The tree is fixed: whatever would add, rename or remove a name is EPERM.
 private func addRefusals(to table: inout fuse_lowlevel_ops) {
   unsafe table.mknod = { request, _, _, _, _ in unsafe refuse(request) }
@@ -145,7 +150,7 @@ private func refuse(_ request: fuse_req_t?) { unsafe Request(request).fail(Errno
 /// Hands over the duty to answer, and the session. libfuse's user data is the session that it was made with, and
 /// `run` keeps that while callbacks run, so no reference is counted.
 private func serve(_ request: fuse_req_t?, _ body: (consuming Request, FUSESession) -> Void) {
-  guard let session = unsafe fuse_req_userdata(request) else { return }
+  guard let session = unsafe fuse_req_userdata(request) else { return unsafe refuse(request) }
   unsafe Unmanaged<FUSESession>.fromOpaque(session)._withUnsafeGuaranteedRef { session in
     unsafe body(Request(request), session)
   }
