@@ -63,6 +63,10 @@ let package = Package(
     tests("FlatcowTests", of: ["flatcow", "StreamJob", "BackingChain", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("BackingChainTests", of: ["BackingChain", "RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
+    tests("TestSupportTests", of: ["HostStorage"]),
+    tests("RawFormatTests", of: ["RawFormat", "ImageFormat", "HostStorage"]),
+    tests("ImageFormatTests", of: ["ImageFormat", "HostStorage"]),
+    tests("QemuInteropTests", of: ["HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
   ]

@@ -1,0 +1,50 @@
+import HostStorage
+import ImageFormat
+import RawFormat
+import TestSupport
+import Testing
+
+@Suite struct RawImageTests {
+  let storage = MemoryStorage([UInt8](repeating: 5, count: 10_001))
+  let image: RawImage
+  init() throws { image = try RawImage(storage) }
+
+  @Test func theSizeIsTheFilesToTheByte() {
+    #expect(image.virtualSize == 10_001)
+  }
+
+  @Test func aGuestOffsetIsItsHostOffset() {
+    #expect(image.mapping(at: GuestOffset(777), limit: 3000) == Run(.data(at: HostOffset(777)), count: 3000))
+  }
+
+  @Test func aWriteGoesInPlaceAndIsCounted() throws {
+    let range = GuestRange(at: GuestOffset(9), count: 500)
+    let plan = image.prepare(range)
+    #expect(plan.target == HostOffset(9) && plan.filled == range && !plan.allocates)
+    #expect(image.unflushed == 500)
+    try image.flush()
+    #expect(image.unflushed == 0)
+    #expect(storage.log == [.sync])
+  }
+
+  @Test func zeroKeepsOrGivesBackItsSpace() throws {
+    try image.zero(GuestRange(at: GuestOffset(0), count: 4096), reserving: true)
+    try image.zero(GuestRange(at: GuestOffset(4096), count: 4096), reserving: false)
+    #expect(storage.log == [.zero(0..<4096), .punch(4096..<8192)])
+    #expect(image.unflushed == 8192)
+  }
+
+  @Test func noBackingFileCanBeRecorded() {
+    for backing in [nil, RecordedBacking(name: [0x61], format: "raw")] {
+      let error = #expect(throws: ImageError.self) { try image.planBacking(backing) }
+      #expect(error?.code == .unsupported)
+    }
+    #expect(storage.log.isEmpty)
+  }
+
+  @Test func whatTheStorageSaysIsKeptAsTheCause() {
+    storage.setFaults(FaultPlan([.sync], nth: 1))
+    let error = #expect(throws: ImageError.self) { try image.finish() }
+    #expect(error?.code == .storage && error?.cause?.code == .syncLost)
+  }
+}

@@ -1,0 +1,194 @@
+import Glibc
+package import HostStorage
+import Synchronization
+
+/// A storage in memory that records every change, fails as it is told, and can be stopped before any call.
+package final class MemoryStorage: Storage {
+  package let path: String
+  package let isReadOnly: Bool
+  private let identity: StorageIdentity
+  private let state: Mutex<State>
+
+  private struct State {
+    var content: SparseBytes
+    var log: [StorageOperation] = []
+    var faults: FaultPlan?
+    var capacity: Int?
+    var syncFailure: Int32?
+    var clock = 0
+    var links = 1
+    var isClosed = false
+    var locks: [ImageLock] = []
+    var hook: (@Sendable (StorageAction, HostRange) -> Void)?
+  }
+
+  private static let inodes = Atomic<UInt64>(1)
+
+  package init(_ content: SparseBytes = SparseBytes(), path: String = "memory", readOnly: Bool = false) {
+    self.path = path
+    isReadOnly = readOnly
+    identity = StorageIdentity(device: 0, inode: Self.inodes.add(1, ordering: .relaxed).newValue)
+    state = Mutex(State(content: content))
+  }
+
+  package convenience init(_ bytes: [UInt8], path: String = "memory", readOnly: Bool = false) {
+    self.init(SparseBytes(bytes), path: path, readOnly: readOnly)
+  }
+
+  // MARK: What a test sees and sets
+
+  package var content: SparseBytes { state.withLock { $0.content } }
+  /// Every change in the order in which it was made, since the beginning or the last `forgetLog`.
+  package var log: [StorageOperation] { state.withLock { $0.log } }
+  package var position: Int { state.withLock { $0.log.count } }
+  package var isClosed: Bool { state.withLock { $0.isClosed } }
+  package var locks: [ImageLock] { state.withLock { $0.locks } }
+
+  package func forgetLog() { state.withLock { $0.log = [] } }
+
+  /// Replaces the plan; nil: nothing fails, except a sync after a failed one.
+  package func setFaults(_ plan: FaultPlan?) { state.withLock { $0.faults = plan } }
+
+  /// Bytes of host space; a call that needs more fails with ENOSPC. Nil: no limit.
+  package func setCapacity(_ capacity: Int?) { state.withLock { $0.capacity = capacity } }
+
+  /// Runs before every call, on its thread and without a lock: it may block, and may look at the storage.
+  package func setHook(_ hook: (@Sendable (StorageAction, HostRange) -> Void)?) { state.withLock { $0.hook = hook } }
+
+  /// As when somebody else removes the file.
+  package func unlink() { state.withLock { $0.links = 0 } }
+
+  // MARK: Storage
+
+  package func status() -> StorageStatus {
+    state.withLock { state in
+      StorageStatus(
+        identity: identity, size: ByteCount(state.content.size), allocated: ByteCount(state.content.allocated),
+        modified: state.clock, links: state.links, isBlockDevice: false)
+    }
+  }
+
+  package func space() -> (free: ByteCount, total: ByteCount) {
+    state.withLock { state in
+      let total = state.capacity ?? 1 << 50
+      return (ByteCount(max(0, total - state.content.allocated)), ByteCount(total))
+    }
+  }
+
+  package func read(
+    _ count: ByteCount, at offset: HostOffset, into output: inout OutputSpan<UInt8>
+  ) throws(StorageError) {
+    let range = HostRange(at: offset, count: count)
+    let bytes = try perform(.read, "read", range) { state in
+      let end = min(range.end.bytes, state.content.size)
+      return offset.bytes < end ? state.content.bytes(in: offset.bytes..<end) : []
+    }
+    for byte in bytes { output.append(byte) }
+  }
+
+  package func write(_ bytes: Span<UInt8>, at offset: HostOffset) throws(StorageError) {
+    let bytes = bytes.indices.map { bytes[$0] }
+    try change(.write, "write", .write(bytes, at: offset.bytes))
+  }
+
+  package func zero(_ range: HostRange) throws(StorageError) {
+    try change(.zero, "zero", .zero(range.plain))
+  }
+
+  package func punch(_ range: HostRange) throws(StorageError) {
+    try change(.punch, "punch", .punch(range.plain))
+  }
+
+  package func reserve(_ range: HostRange) throws(StorageError) {
+    try change(.reserve, "reserve space in", .reserve(range.plain))
+  }
+
+  package func resize(to size: ByteCount) throws(StorageError) {
+    try change(.resize, "resize", .resize(to: size.bytes))
+  }
+
+  /// Copies from another `MemoryStorage`.
+  package func copy(
+    _ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset
+  ) throws(StorageError) -> ByteCount {
+    guard let source = source as? MemoryStorage else { return 0 }
+    let content = source.content
+    let end = min(sourceOffset.bytes + count.bytes, content.size)
+    guard sourceOffset.bytes < end else { return 0 }
+    let bytes = content.bytes(in: sourceOffset.bytes..<end)
+    try change(.copy, "copy", .write(bytes, at: offset.bytes))
+    return ByteCount(bytes.count)
+  }
+
+  package func sync() throws(StorageError) {
+    let failure = try perform(.sync, "sync", HostRange(0..<0)) { state in
+      if state.syncFailure == nil { state.syncFailure = state.faults?.failure(of: .sync) }
+      if state.syncFailure == nil { state.log.append(.sync) }
+      return state.syncFailure
+    }
+    if let failure { throw StorageError(code: .syncLost, errno: failure, operation: "sync", path: path) }
+  }
+
+  package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
+    try perform(.extent, "look for holes", HostRange(at: offset, count: limit)) { state in
+      let (isHole, count) = state.content.extent(at: offset.bytes, limit: limit.bytes)
+      return StorageExtent(isHole: isHole, count: ByteCount(count))
+    }
+  }
+
+  package func lock(_ mode: ImageLock) { state.withLock { $0.locks.append(mode) } }
+
+  package func close() {
+    state.withLock { state in
+      state.isClosed = true
+      state.locks = []
+    }
+  }
+
+  private func change(
+    _ action: StorageAction, _ name: String, _ operation: StorageOperation
+  ) throws(StorageError) {
+    let offset = HostOffset(operation.range.lowerBound)
+    let range = HostRange(at: offset, count: ByteCount(operation.range.count))
+    try perform(action, name, range) { state throws(Refusal) in
+      guard !self.isReadOnly else { throw Refusal(errno: EBADF) }
+      if let capacity = state.capacity, operation.takesSpace {
+        let needed = state.content.missing(in: operation.range)
+        guard needed == 0 || state.content.allocated + needed <= capacity else { throw Refusal(errno: ENOSPC) }
+      }
+      operation.apply(to: &state.content)
+      state.log.append(operation)
+      state.clock += 1
+    }
+  }
+
+  private struct Refusal: Error { let errno: Int32 }
+
+  private func perform<Result: Sendable>(
+    _ action: StorageAction, _ name: String, _ range: HostRange, _ body: (inout State) throws(Refusal) -> Result
+  ) throws(StorageError) -> Result {
+    state.withLock { $0.hook }?(action, range)
+    do {
+      return try state.withLock { state throws(Refusal) in
+        guard !state.isClosed else { throw Refusal(errno: EBADF) }
+        if action != .sync, let errno = state.faults?.failure(of: action) { throw Refusal(errno: errno) }
+        return try body(&state)
+      }
+    } catch {
+      throw StorageError(errno: error.errno, operation: name, path: path, offset: action == .sync ? nil : range.start)
+    }
+  }
+}
+
+extension StorageOperation {
+  fileprivate var takesSpace: Bool {
+    switch self {
+    case .write, .zero, .reserve: true
+    case .punch, .resize, .sync: false
+    }
+  }
+}
+
+extension HostRange {
+  fileprivate var plain: Range<Int> { start.bytes..<end.bytes }
+}
