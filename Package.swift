@@ -67,6 +67,8 @@ let package = Package(
     tests("RawFormatTests", of: ["RawFormat", "ImageFormat", "HostStorage"]),
     tests("ImageFormatTests", of: ["ImageFormat", "HostStorage"]),
     tests("QemuInteropTests", of: ["HostStorage"]),
+    tests(
+      "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
   ]

@@ -81,8 +81,9 @@ import Testing
     process.standardInput = commands
     process.standardOutput = output
     try process.run()
+    // It inherited a signal mask in which SIGTERM is blocked.
     defer {
-      process.terminate()
+      kill(process.processIdentifier, SIGKILL)
       process.waitUntilExit()
     }
     let prompt = output.fileHandleForReading.availableData
