@@ -10,7 +10,16 @@ extension BackingChain: StreamTarget {
   }
 
   package func layer(named name: [UInt8]) throws(ChainError) -> Layer {
-    try BackingFileStrings(of: snapshot.layers).layer(matching: name)
+    let layers = snapshot.layers
+    do {
+      return try BackingFileStrings(of: layers).layer(matching: name)
+    } catch {
+      guard error.code == .notInChain else { throw error }
+      let bases = layers.dropFirst().map(\.path).joined(separator: ", ")
+      throw ChainError(
+        .notInChain, path: layers[0].path,
+        message: "\"\(printable(name))\" is no layer below \(layers[0].path); the base can be one of: \(bases)")
+    }
   }
 
   package func checkCompletable() throws(ChainError) {

@@ -46,8 +46,8 @@ extension JobCore {
 extension SpaceShortage {
   var message: String {
     """
-    paused: \(free.bytes) bytes are free on the active layer's file system, fewer than the \(wanted.bytes) of min-free; \
-    the job goes on by itself when there are more
+    \(free.bytes) bytes are free on the active layer's file system, fewer than the \(wanted.bytes) of min-free; the job \
+    goes on by itself when there are more
     """
   }
 }

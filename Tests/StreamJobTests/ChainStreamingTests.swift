@@ -109,6 +109,19 @@ import Testing
     #expect(running.write("").cause == .snapshotsNeedBacking)
   }
 
+  @Test func aBaseThatIsNotThereIsAnsweredWithThoseThatAre() throws {
+    let images = try RealChain()
+    let chain = try images.open()
+    defer { try? chain.close() }
+    let running = RunningJob(target: chain, StreamOptions(start: .on, base: "gone.raw"))
+    #expect(running.status.state == .failed)
+    #expect(running.status.error.contains("gone.raw"))
+    #expect(running.status.error.contains(images.directory.path("mid.qcow2")))
+    try running.job.setBase(named: Array(images.directory.path("base.raw").utf8))
+    try running.job.run()
+    running.awaitState(.pending)
+  }
+
   @Test func aReadOnlyChainIsIdleAndRefusesToBeCompleted() throws {
     let images = try RealChain()
     let chain = try images.open { $0.isReadOnly = true }
