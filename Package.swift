@@ -71,5 +71,8 @@ let package = Package(
       "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
+    .executableTarget(
+      name: "forwarding-server", dependencies: ["FUSESession", "HostStorage"],
+      path: "Tests/Benchmarks/ForwardingServer", swiftSettings: strict),
   ]
 )
