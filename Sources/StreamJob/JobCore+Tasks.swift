@@ -73,7 +73,7 @@ extension JobCore {
     guard task.generation == generation else { return }
     switch (task.work, outcome) {
     case (.measure, .measured(let bytes)): sweep.measured(bytes)
-    // The position bounds it instead; what stands in its way, the pass will meet.
+    // What stands in its way, the pass will meet.
     case (.measure, _): sweep.measured(nil)
     case (.checkSpace, .space(let free, let total)):
       spaceChecked(SpaceShortage(free: free, total: total, minimum: space.minimum), now)

@@ -36,8 +36,7 @@ package struct StreamStatus: Sendable {
 extension JobCore {
   var status: StreamStatus {
     StreamStatus(
-      state: state, pause: pause, done: sweep.done, total: sweep.disk.count,
-      remaining: sweep.remaining ?? sweep.disk.count - sweep.done, copied: copied,
+      state: state, pause: pause, done: sweep.done, total: sweep.disk.count, remaining: sweep.remaining, copied: copied,
       speed: limit.bytesPerSecond, onError: onError, base: base?.path, armed: completion?.line,
       error: (pause.error ?? lastError)?.message ?? pause.space?.message ?? "")
   }

@@ -14,14 +14,15 @@ struct Sweep {
   private var populating = 0
   /// QEMU's position: never goes back.
   private(set) var done: ByteCount = 0
-  /// Bytes to copy, once they were measured.
-  private(set) var remaining: ByteCount?
+  /// Bytes to copy: a bound at first, what was measured later.
+  private(set) var remaining: ByteCount
   /// The first error that `ErrorPolicy.ignore` passed over.
   var passedOver: StreamError?
 
   init(size: ByteCount) {
     disk = GuestRange(at: GuestOffset(0), count: size)
     pass = Pass(size: size)
+    remaining = size
   }
 
   // MARK: What comes next
@@ -54,9 +55,10 @@ struct Sweep {
 
   // MARK: What became of it
 
+  /// nil: it could not be measured, and the bound stays.
   mutating func measured(_ bytes: ByteCount?) {
     measuring = .over
-    remaining = bytes
+    remaining = bytes ?? remaining
   }
 
   mutating func scanned(finding range: GuestRange?) { pass.scanned(finding: range) }
@@ -65,7 +67,7 @@ struct Sweep {
     pass.scanFailed(leavingOut: isLeftOut ? JobCore.chunk : nil)
   }
 
-  mutating func copied(_ bytes: ByteCount) { remaining = remaining.map { max($0 - bytes, 0) } }
+  mutating func copied(_ bytes: ByteCount) { remaining = max(remaining - bytes, 0) }
 
   /// `isLeft`: it was not populated, and is to be tried again.
   mutating func ended(_ range: GuestRange, hinted: Bool, isLeft: Bool) {
@@ -81,7 +83,7 @@ struct Sweep {
   mutating func settle() -> Bool {
     done = max(done, pass.position - disk.start)
     // What the guest wrote meanwhile needs no copying any more.
-    remaining = remaining.map { min($0, disk.count - done) }
+    remaining = min(remaining, disk.count - done)
     guard pass.isComplete, measuring == .over else { return false }
     guard pass.foundSomething, passedOver == nil else { return true }
     pass = Pass(size: disk.count)

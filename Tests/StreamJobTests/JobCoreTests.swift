@@ -115,6 +115,22 @@ import Testing
     #expect(core.state == .running)
   }
 
+  @Test func aLateLookAtTheSpaceDoesNotDisturbACompletion() throws {
+    var core = JobCore(StreamOptions(start: .on, minimumFree: .bytes(10)), size: 65536)
+    core.start()
+    core.completion = Completion(line: [], plan: CompletionPlan(base: nil, backing: nil), isArmed: true)
+    let measure = try #require(next(&core))
+    core.ended(measure, with: .failed(.unreadable), now: now)
+    let look = try #require(next(&core))
+    core.ended(look, with: .space(free: 10, total: 100), now: now)
+    let scan = try #require(next(&core))
+    let late = try #require(next(&core, at: now + .seconds(1)))
+    core.ended(scan, with: .found(nil), now: now)
+    #expect(core.state == .finishing)
+    core.ended(late, with: .space(free: 0, total: 100), now: now)
+    #expect(core.state == .finishing)
+  }
+
   @Test func theMeasureShrinksWithThePosition() throws {
     var core = runningCore(size: 4_194_304)
     measure(&core, 4_194_304)

@@ -9,7 +9,9 @@ import Testing
   @Test(arguments: 0..<20) func aStormOfRequestsEndsInAConsistentState(number: Int) {
     let seed = UInt64.random(in: 0..<UInt64.max)
     let target = FakeTarget(units: 3000)
-    let running = RunningJob(target, StreamOptions(start: .on, onError: .stop))
+    // The space is looked at once a second only: most storms are not to wait for it.
+    let minimum = MinimumFree.bytes(number < 2 ? 10 : 0)
+    let running = RunningJob(target, StreamOptions(start: .on, onError: .stop, minimumFree: minimum))
     let requests = Monitor<[Request]>([])
     let threads = (0..<3).compactMap { number in
       try? HostThread.start(name: "storm") {
@@ -53,8 +55,9 @@ import Testing
     case 8: job.setSpeed(random.pick([0, 1, 10_000_000]))
     case 9: job.hint(GuestRange(at: GuestOffset(Int.random(in: 0..<3000, using: &random) * 65536), count: 4096))
     case 10:
-      let gate = random.pick([FakeTarget.Gate.scanning, .populating, .planning, .preparing])
+      let gate = random.pick([FakeTarget.Gate.measuring, .scanning, .populating, .planning, .preparing])
       target.disk.withLock { $0.failures[gate] = [.unreadable] }
+    case 11: target.disk.withLock { $0.free = random.pick([0, FakeTarget.total]) }
     default: _ = job.status
     }
   }
