@@ -9,10 +9,10 @@ import Synchronization
 //   new          everything else: nothing there, zeros, compressed, shared with a snapshot
 extension Qcow2ActiveImage {
   package func prepare(_ range: GuestRange) throws(ImageError) -> WritePlan {
-    guard takesWrites.load(ordering: .relaxed) else {
-      throw ImageError(.refused, path: storage.path, reason: "its metadata is corrupt, so it takes no more writes")
-    }
-    try prepareForWriting()
+    try changing { () throws(ImageError) in try plan(range) }
+  }
+
+  private func plan(_ range: GuestRange) throws(ImageError) -> WritePlan {
     let range = range.clamped(to: tableRange(around: range.start))
     let entry = try tables.entry(at: range.start)
     if entry.isCopied && tables.rules.hasHostCluster(entry) {
@@ -119,7 +119,7 @@ extension Qcow2ActiveImage {
   private func checkTarget(_ target: HostOffset, count: ByteCount, for offset: GuestOffset) throws(ImageError) {
     guard !header.usesDataFile else { return }
     if refcounts.hasMetadata(in: HostRange(at: target, count: count)) {
-      throw refuse("guest offset \(offset.bytes) is mapped onto the image's own metadata", at: offset)
+      throw tables.corrupt("guest offset \(offset.bytes) is mapped onto the image's own metadata", at: offset)
     }
   }
 

@@ -3,7 +3,10 @@ package import ImageFormat
 
 extension Qcow2ActiveImage {
   package func zero(_ range: GuestRange, reserving: Bool, hiding: Bool) throws(ImageError) -> ByteCount {
-    try prepareForWriting()
+    try changing { () throws(ImageError) in try clear(range, reserving: reserving, hiding: hiding) }
+  }
+
+  private func clear(_ range: GuestRange, reserving: Bool, hiding: Bool) throws(ImageError) -> ByteCount {
     let table = GuestRange(at: range.start.roundedDown(to: header.l2Reach), count: header.l2Reach)
     let range = range.clamped(to: table)
     // Without a zero flag a cluster reads as zeros only where nothing is mapped, and nothing lies below.

@@ -32,7 +32,7 @@ package final class Qcow2ActiveImage: WritableImage {
   private let recorded: Mutex<RecordedBacking?>
   private let preparation = Mutex(Preparation())
   private let isPrepared = Atomic<Bool>(false)
-  let takesWrites = Atomic<Bool>(true)
+  private let takesWrites = Atomic<Bool>(true)
 
   /// What has to happen before the first write.
   private struct Preparation {
@@ -52,12 +52,16 @@ package final class Qcow2ActiveImage: WritableImage {
   {
     precondition(header.usesDataFile == (dataStorage != nil), "an external data file is given exactly when it is used")
     try Self.checkMayWrite(header, path: storage.path, options: options)
+    var header = header
+    if header.isMarkedDirty {
+      try RefcountRepair.clean(header, in: storage, sector: HeaderSector(header: header, storage: storage))
+      header = try Qcow2Header.read(from: storage)
+    }
     self.header = header
     self.storage = storage
     self.dataStorage = dataStorage ?? storage
     recorded = Mutex(header.backing)
     sector = HeaderSector(header: header, storage: storage)
-    if header.isMarkedDirty { try RefcountRepair.clean(header, in: storage, sector: sector) }
     tables = try MappingTables(header: header, storage: storage, cacheLimit: options.cacheLimit)
     refcounts = try Refcounts(header: header, storage: storage)
     flushOrder = FlushOrder(
@@ -132,9 +136,17 @@ package final class Qcow2ActiveImage: WritableImage {
     }
   }
 
-  /// Corruption of this image's own metadata was found: it takes no more writes.
-  func refuse(_ reason: String, at offset: GuestOffset) -> ImageError {
-    takesWrites.store(false, ordering: .relaxed)
-    return tables.corrupt(reason, at: offset)
+  /// Runs a change of the mapping. Once the image's own metadata is found corrupt, it takes no more of them.
+  func changing<Result>(_ body: () throws(ImageError) -> Result) throws(ImageError) -> Result {
+    guard takesWrites.load(ordering: .relaxed) else {
+      throw ImageError(.refused, path: storage.path, reason: "its metadata is corrupt, so it takes no more writes")
+    }
+    try prepareForWriting()
+    do throws(ImageError) {
+      return try body()
+    } catch {
+      if error.code == .corrupt { takesWrites.store(false, ordering: .relaxed) }
+      throw error
+    }
   }
 }

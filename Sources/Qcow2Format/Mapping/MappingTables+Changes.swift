@@ -25,8 +25,8 @@ extension MappingTables {
   /// The entry of the cluster at `offset`, checked.
   func entry(at offset: GuestOffset) throws(ImageError) -> L2Entry {
     let position = header.position(of: offset)
-    let entry = try withTable(position.l1Index) { (_, table) throws(ImageError) in
-      table.map { self.rules.entry(position.entry, in: $0.words) } ?? .unallocated
+    let entry = try withTable(position.l1Index) { (state) throws(ImageError) in
+      state.tables[position.l1Index].map { self.rules.entry(position.entry, in: $0.words) } ?? .unallocated
     }
     if let fault = rules.fault(in: entry) {
       throw corrupt("the mapping of its guest offset \(offset.bytes) has \(fault)", at: offset)
@@ -37,20 +37,19 @@ extension MappingTables {
   /// Whether the L2 table for `offset` exists and is used by the active mapping alone.
   func hasOwnTable(for offset: GuestOffset) throws(ImageError) -> Bool {
     let index = header.position(of: offset).l1Index
-    return try withTable(index) { (state, table) throws(ImageError) in
-      table != nil && state.l1[index] & L2Entry.Bits.copied != 0
-    }
+    return try withTable(index) { (state) throws(ImageError) in state.hasOwnTable(index) }
   }
 
   /// Gives the L2 table for `offset` the new `home`: an empty table where there was none, a copy of one that a snapshot
   /// shares. Returns false where another thread was faster.
   func adoptTable(for offset: GuestOffset, at home: HostOffset) throws(ImageError) -> Bool {
     let index = header.position(of: offset).l1Index
-    return try withTable(index) { (state, table) throws(ImageError) in
-      if table != nil && state.l1[index] & L2Entry.Bits.copied != 0 { return false }
-      var own = table ?? L2Table(words: [UInt64](repeating: 0, count: self.header.clusterSize.bytes / 8), home: home)
-      if table != nil { state.dropped.append(HostRange(at: own.home, count: self.header.clusterSize)) }
-      own.home = home
+    return try withTable(index) { (state) throws(ImageError) in
+      if state.hasOwnTable(index) { return false }
+      let shared = state.tables[index]
+      if let shared { state.dropped.append(HostRange(at: shared.home, count: self.header.clusterSize)) }
+      let empty = [UInt64](repeating: 0, count: self.header.clusterSize.bytes / 8)
+      var own = L2Table(words: shared?.words ?? empty, home: home)
       own.isNew = true
       own.changed = 0..<own.words.count
       state.insert(own, at: index, capacity: .max)
@@ -60,15 +59,17 @@ extension MappingTables {
     }
   }
 
-  /// Publishes `change` of the entries of `count` clusters from `offset` on, which lie in one table of our own. What
+  /// Publishes `change` of the entries of `count` clusters from `offset` on, which lie in one table that exists. What
   /// `change` says is dropped goes into the same epoch as the entries.
   func update(
     clusters count: Int, at offset: GuestOffset,
     _ change: (_ cluster: Int, _ entry: L2Entry) -> (entry: L2Entry, dropped: HostRange?)
   ) throws(ImageError) {
     let position = header.position(of: offset)
-    try withTable(position.l1Index) { (state, table) throws(ImageError) in
-      precondition(table != nil && position.entry + count <= self.header.entriesPerL2, "the table was not prepared")
+    try withTable(position.l1Index) { (state) throws(ImageError) in
+      precondition(
+        state.tables[position.l1Index] != nil && position.entry + count <= self.header.entriesPerL2,
+        "the table was not prepared")
       for cluster in 0..<count {
         let index = position.entry + cluster
         guard let old = state.tables[position.l1Index].map({ self.rules.entry(index, in: $0.words) }) else { continue }
@@ -122,6 +123,11 @@ extension MappingTables {
 }
 
 extension MappingTables.State {
+  /// Whether the table exists and no snapshot shares it.
+  func hasOwnTable(_ index: Int) -> Bool {
+    tables[index] != nil && l1[index] & L2Entry.Bits.copied != 0
+  }
+
   mutating func store(_ entry: L2Entry, at index: Int, inTable table: Int, rules: EntryRules) {
     guard var changing = tables.removeValue(forKey: table) else { return }
     rules.store(entry, at: index, in: &changing.words)

@@ -59,31 +59,28 @@ final class MappingTables: Sendable {
     let position = header.position(of: offset)
     let rest = (header.entriesPerL2 - position.entry) * header.clusterSize.bytes - position.offsetInCluster
     let limit = min(limit.bytes, rest)
-    return try withTable(position.l1Index) { (_, table) throws(ImageError) in
-      guard let table else { return Run(.unallocated, count: ByteCount(limit)) }
+    return try withTable(position.l1Index) { (state) throws(ImageError) in
+      guard let words = state.tables[position.l1Index]?.words else {
+        return Run(.unallocated, count: ByteCount(limit))
+      }
       do throws(EntryFault) {
         return try self.rules.run(
-          in: table.words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
+          in: words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
       } catch {
         throw self.corrupt("the mapping of its guest offset \(offset.bytes) has \(error.reason)", at: offset)
       }
     }
   }
 
-  /// Calls `body` under the lock with the table, nil where the L1 entry is empty. Loads it first if need be.
-  func withTable<Result>(
-    _ index: Int, _ body: (inout State, L2Table?) throws(ImageError) -> Result
-  ) throws(ImageError) -> Result {
+  /// Calls `body` under the lock when the table is among `tables`, or the L1 entry is empty. Loads it first if need be.
+  func withTable<Result>(_ index: Int, _ body: (inout State) throws(ImageError) -> Result) throws(ImageError) -> Result
+  {
     while true {
       let step = try state.withLock { (state) throws(ImageError) -> Step<Result> in
-        if let table = state.tables[index] {
-          state.clock += 1
-          state.tables[index]?.lastUse = state.clock
-          return .done(try body(&state, table))
-        }
-        guard index < state.l1.count, state.l1[index] & L2Entry.Bits.offset != 0 else {
-          return .done(try body(&state, nil))
-        }
+        state.clock += 1
+        state.tables[index]?.lastUse = state.clock
+        let isEmpty = index >= state.l1.count || state.l1[index] & L2Entry.Bits.offset == 0
+        if isEmpty || state.tables[index] != nil { return .done(try body(&state)) }
         if !state.loading.insert(index).inserted { return .wait }
         return .load(state.l1[index])
       }
