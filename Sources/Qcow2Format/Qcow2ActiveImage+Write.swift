@@ -1,6 +1,5 @@
 import HostStorage
 package import ImageFormat
-import Synchronization
 
 // Writing: `prepare` looks at the first cluster of the range and answers for as many more as can be treated alike.
 //

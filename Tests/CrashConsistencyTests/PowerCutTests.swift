@@ -9,7 +9,7 @@ import Testing
 /// Cuts the power at every moment of random programs, loses every kind of unsynced write, and looks at the data.
 @Suite struct PowerCutTests {
   /// Crash states for each program.
-  static let states = 400
+  static let states = 200
 
   @Test(arguments: CrashGeometry.all)
   func nothingSyncedIsLostAndNothingForeignAppears(_ geometry: CrashGeometry) throws {
