@@ -69,6 +69,7 @@ let package = Package(
     tests("QemuInteropTests", of: ["HostStorage"]),
     tests(
       "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
+    tests("Qcow2FormatTests", of: ["Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(
