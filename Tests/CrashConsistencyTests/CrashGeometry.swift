@@ -43,7 +43,7 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
     var random = SeededRandom(seed: seed &+ 1)
     // Sectors of one value each, a quarter of them zero.
     return (0..<(baseSize + 511) / 512).flatMap { _ -> [UInt8] in
-      let value = Bool.random(using: &random) || Bool.random(using: &random) ? UInt8.random(in: 1...255, using: &random) : 0
+      let value = random.oneIn(4) ? 0 : UInt8.random(in: 1...255, using: &random)
       return [UInt8](repeating: value, count: 512)
     }.prefix(baseSize).map { $0 }
   }

@@ -7,7 +7,7 @@ import Testing
 @Suite struct RefcountBlockTests {
   @Test(arguments: 0...6)
   func everyWidthKeepsItsCountsApart(_ order: Int) {
-    let count = 512 * 8 >> order
+    let count = (512 * 8) >> order
     let largest = RefcountBlock.largest(order: order)
     var block = RefcountBlock(bytes: [UInt8](repeating: 0, count: 512), order: order, home: HostOffset(0))
     var reference = [UInt64](repeating: 0, count: count)

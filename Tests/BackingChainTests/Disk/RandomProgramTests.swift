@@ -42,7 +42,8 @@ import Testing
       try memory.chain.zero(GuestRange(range), reserving: Bool.random(using: &random))
       memory.expected.replaceSubrange(range, with: repeatElement(0, count: range.count))
     case 5, 6:
-      _ = try memory.chain.populate(GuestRange(range), above: [nil, memory.layers[2]].randomElement(using: &random) ?? nil)
+      let base = Bool.random(using: &random) ? memory.layers[2] : nil
+      _ = try memory.chain.populate(GuestRange(range), above: base)
     default:
       try memory.chain.flush()
     }
