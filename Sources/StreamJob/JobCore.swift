@@ -25,6 +25,8 @@ struct JobCore {
   var copied: ByteCount = 0
 
   // Completion.
+  /// Of how many completions the chain is the result: what was looked up in an older one may be gone.
+  var chainNumber = 0
   var completion: Completion?
   /// Requests whose line is being worked out by the chain; see `StreamJob.requestCompletion`.
   var planning: [Completion.Waiter] = []
@@ -139,25 +141,28 @@ extension JobCore {
   /// As `cancel`; but a header that is being written is left to its end, and its writer gets the true outcome.
   mutating func shutDown() {
     isShutDown = true
+    dropPlanning(with: .shutDown)
     if finishing != .completing { drop(with: .shutDown) }
   }
 
   private mutating func drop(with error: StreamError) {
-    answer(planning, with: .failure(error))
-    planning = []
+    dropPlanning(with: error)
     answerWaiters(with: error)
     completion = nil
     end(.cancel)
   }
 
-  mutating func setBase(_ base: Layer?) throws(StreamError) {
+  /// false: the layer has to be looked up again.
+  mutating func setBase(_ base: Layer?, lookedUpIn chain: Int) throws(StreamError) -> Bool {
     guard completion == nil else {
       throw StreamError(.busy, "the base cannot be changed while a completion is waiting; cancel the stream job first")
     }
+    guard chain == chainNumber else { return false }
     unknownBase = nil
-    guard base !== configuredBase else { return }
+    guard base !== configuredBase else { return true }
     configuredBase = base
     baseChanged()
+    return true
   }
 
   mutating func hint(_ range: GuestRange) {

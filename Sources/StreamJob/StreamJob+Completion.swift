@@ -26,12 +26,11 @@ extension StreamJob {
 
   private func plan(_ line: [UInt8], for waiter: Completion.Waiter) {
     do throws(StreamError) {
-      var planned: (plan: CompletionPlan, base: Layer?)?
+      var planned: PlannedLine?
       while try !update({ core throws(StreamError) in try core.accept(waiter, line: line, planned: planned) }) {
-        let base = core.read { $0.configuredBase }
-        planned = (
-          try StreamError.wrapping { () throws(ChainError) in try target.plan(line, keeping: base) }, base
-        )
+        let (base, chainNumber) = core.read { ($0.configuredBase, $0.chainNumber) }
+        let plan = try StreamError.wrapping { () throws(ChainError) in try target.plan(line, keeping: base) }
+        planned = PlannedLine(plan: plan, base: base, chainNumber: chainNumber)
         try startWorkers()
       }
     } catch {

@@ -111,8 +111,14 @@ extension StreamJob {
   /// Keeps the layer that `name` means (empty: none). Throws `.busy` while a completion is waiting, `.chain` where no
   /// layer has that name.
   package func setBase(named name: [UInt8]) throws(StreamError) {
-    let base = try StreamError.wrapping { () throws(ChainError) in try name.isEmpty ? nil : target.layer(named: name) }
-    try update { core throws(StreamError) in try core.setBase(base) }
+    var isSet = false
+    while !isSet {
+      let chain = core.read { $0.chainNumber }
+      let base = try StreamError.wrapping { () throws(ChainError) in
+        try name.isEmpty ? nil : target.layer(named: name)
+      }
+      isSet = try update { core throws(StreamError) in try core.setBase(base, lookedUpIn: chain) }
+    }
   }
 
   /// The guest read `range` from below the top: it is populated soon.

@@ -33,7 +33,7 @@ import Testing
     let waiter = Completion.Waiter(isBlocking: true) { _ in }
     core.planning.append(waiter)
     let plan = CompletionPlan(base: nil, backing: nil)
-    let isAccepted = try core.accept(waiter, line: [], planned: (plan, nil))
+    let isAccepted = try core.accept(waiter, line: [], planned: PlannedLine(plan: plan, base: nil, chainNumber: 0))
     #expect(isAccepted)
     let task = try #require(next(&core))
     #expect(core.state == .finishing)
@@ -65,6 +65,19 @@ import Testing
     core.withdraw(ticket)
     #expect(throws: StreamError.self) { try core.cancel() }
     core.ended(header, with: .done, now: now)
+    #expect(core.state == .completed)
+  }
+
+  @Test func whatWasLookedUpInAnOlderChainIsLookedUpAgain() throws {
+    var (core, task, _) = try finishingCore()
+    let waiter = Completion.Waiter(isBlocking: true) { _ in }
+    core.planning.append(waiter)
+    let stale = PlannedLine(plan: CompletionPlan(base: nil, backing: nil), base: nil, chainNumber: 0)
+    core.ended(task, with: .done, now: now)
+    core.ended(try #require(next(&core)), with: .done, now: now)
+    #expect(core.state == .completed)
+    #expect(try !core.accept(waiter, line: [], planned: stale))
+    #expect(try !core.setBase(nil, lookedUpIn: 0))
     #expect(core.state == .completed)
   }
 
