@@ -65,7 +65,8 @@ package final class FUSESession: Sendable {
     LibraryLog.start()
     try session.create()
     guard unsafe fuse_session_mount(session.pointer, mountPoint) == 0 else {
-      throw FUSESessionError(.mount, path: mountPoint, reason: LibraryLog.takeLast() ?? "libfuse gives no reason")
+      let reason = LibraryLog.takeLast() ?? "fusermount3 refused it, for the reason that it has printed"
+      throw FUSESessionError(.mount, path: mountPoint, reason: reason)
     }
     try session.answerFirstRequest()
     return session

@@ -1,3 +1,4 @@
+import Dispatch
 import FUSESession
 import Glibc
 import Synchronization
@@ -5,7 +6,7 @@ import Synchronization
 /// A file system in memory, and the small hooks by which a test looks at its session.
 ///
 ///   data       a file of a fixed size, zeros at first; cached
-///   held       its writes wait for the test's answer
+///   held       its writes wait for the test's answer, its reads for the gate
 ///   forgotten  its writes are never answered
 ///   events     its readiness for poll(2) is the test's
 final class MemoryTree: FileSystem {
@@ -22,6 +23,9 @@ final class MemoryTree: FileSystem {
   }
 
   let state: Mutex<State>
+  /// Lets one reader of `held` through for each signal; counts those that came to it.
+  let gate = DispatchSemaphore(value: 0)
+  let readersAtGate = Atomic<Int>(0)
 
   init(size: Int = 1 << 16) { state = Mutex(State(bytes: [UInt8](repeating: 0, count: size))) }
 
@@ -35,7 +39,7 @@ final class MemoryTree: FileSystem {
     return FileAttributes(
       inode: inode, kind: isRoot ? .directory : .regular, permissions: isRoot ? 0o755 : 0o644,
       links: isRoot ? 2 : 1, owner: geteuid(), group: getegid(),
-      size: inode.rawValue == 2 ? state.withLock { $0.bytes.count } : 0, accessed: FileTime(nanoseconds: 1),
+      size: inode.rawValue < 4 ? state.withLock { $0.bytes.count } : 0, accessed: FileTime(nanoseconds: 1),
       modified: FileTime(nanoseconds: -1), changed: FileTime(nanoseconds: 3))
   }
 
@@ -58,10 +62,15 @@ final class MemoryTree: FileSystem {
 
   func open(_ inode: InodeNumber, _ flags: OpenFlags, by caller: Caller) throws(Errno) -> OpenReply {
     let isData = inode.rawValue == 2
-    return OpenReply(FileHandle(7), usesDirectIO: !isData, keepsCache: isData)
+    return OpenReply(
+      FileHandle(7), usesDirectIO: !isData, keepsCache: isData, allowsParallelWrites: inode.rawValue == 3)
   }
 
   func read(_ range: FileRange, of file: OpenFile, into output: inout OutputSpan<UInt8>) throws(Errno) {
+    if file.inode.rawValue == 3 {
+      readersAtGate.add(1, ordering: .relaxed)
+      gate.wait()
+    }
     state.withLock { state in
       for byte in state.bytes.dropFirst(range.start.bytes).prefix(range.count) { output.append(byte) }
     }

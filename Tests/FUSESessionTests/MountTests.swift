@@ -90,7 +90,7 @@ struct MountTests {
     #expect(!file.isReadable(within: 0))
     let waiter = Waiter { file.isReadable(within: -1) }
     // The first answer came without a wish to be notified; the waiter's poll brings one.
-    let handle = try #require(poll { tree.state.withLock { $0.pollHandle } })
+    let handle = try #require(eventually { tree.state.withLock { $0.pollHandle } })
     tree.state.withLock { $0.isReady = true }
     handle.notify()
     #expect(waiter.result())
@@ -114,7 +114,49 @@ struct MountTests {
     } throws: { ($0 as? FUSESessionError)?.errno == ENOTDIR }
   }
 
-  @Test func aContextThatTheKernelRefusesIsNamed() throws {
+  @Test func othersAreServedWhile256ReadersAreStuck() throws {
+    let tree = MemoryTree()
+    let mounted = try Mounted(tree, threads: 300)
+    let held = mounted.file("held")
+    let readers = (0..<256).map { _ in Waiter { try? HostFile(held, O_RDONLY).read(16, at: 0).count } }
+    try #require(eventually { tree.readersAtGate.load(ordering: .relaxed) == 256 ? () : nil } != nil)
+    #expect(try HostFile(mounted.file("data")).read(1, at: 5) == [0])
+    for _ in readers { tree.gate.signal() }
+    #expect(readers.allSatisfy { $0.result() == 16 })
+  }
+
+  @Test func invalidatingSendsDirtyPagesFirst() throws {
+    let tree = MemoryTree()
+    let mounted = try Mounted(tree)
+    let file = try HostFile(mounted.file("data"))
+    try file.write([1, 2, 3], at: 4096)
+    mounted.session.invalidateData(of: InodeNumber(2))
+    #expect(tree.state.withLock { Array($0.bytes[4096..<4099]) } == [1, 2, 3])
+    tree.state.withLock { $0.bytes[4096] = 9 }
+    #expect(try file.read(3, at: 4096) == [9, 2, 3])
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "only root may mount by mount(2)"))
+  func aMountThatSomebodyElseMadeIsServed() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("flatcow-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+    defer { unsafe rmdir(directory) }
+    // The session closes its descriptor when it ends, so this one is not owned by a HostFile.
+    let device = unsafe open("/dev/fuse", O_RDWR | O_CLOEXEC)
+    let data = "fd=\(device),rootmode=40000,user_id=0,group_id=0"
+    try HostError.check(unsafe data.withCString { unsafe mount("x", directory, "fuse.flatcow", 0, $0) })
+    defer { unsafe umount2(directory, Int32(MNT_DETACH)) }
+    let session = try FUSESession.mount(
+      at: "/dev/fd/\(device)", options: MountOptions(source: "x"), fileSystem: MemoryTree())
+    let server = Waiter { (try? session.run(threads: 4)) != nil }
+    #expect(try HostFile(directory + "/data").read(1, at: 0) == [0])
+    #expect { try session.unmount() } throws: { ($0 as? FUSESessionError)?.errno == ENOTSUP }
+    try HostError.check(unsafe umount2(directory, 0))
+    #expect(server.result())
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "to a user, fusermount3 says it itself"))
+  func aContextThatTheKernelRefusesIsNamed() throws {
     #expect {
       try Mounted(MemoryTree()) { $0.context = "no such context" }
     } throws: { error in

@@ -10,7 +10,7 @@ final class Mounted: Sendable {
   private let ended = DispatchSemaphore(value: 0)
   private let failure = Mutex<FUSESessionError?>(nil)
 
-  init(_ tree: any FileSystem, configure: (inout MountOptions) -> Void = { _ in }) throws {
+  init(_ tree: any FileSystem, threads: Int = 64, configure: (inout MountOptions) -> Void = { _ in }) throws {
     path = FileManager.default.temporaryDirectory.appendingPathComponent("flatcow-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     var options = MountOptions(source: "a,b\\c")
@@ -19,7 +19,7 @@ final class Mounted: Sendable {
     let (session, ended) = (session, ended)
     Thread.detachNewThread { [weak self] in
       do throws(FUSESessionError) {
-        try session.run(threads: 64)
+        try session.run(threads: threads)
       } catch {
         self?.failure.withLock { $0 = error }
       }

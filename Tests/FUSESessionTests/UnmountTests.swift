@@ -59,7 +59,7 @@ struct UnmountTests {
     var mounted: Mounted? = try Mounted(tree)
     let path = try #require(mounted?.file("held"))
     let writer = Waiter { (try? HostFile(path, O_WRONLY).write([1], at: 0)) ?? -1 }
-    let held = try #require(poll { tree.state.withLock { $0.held.popLast() } })
+    let held = try #require(eventually { tree.state.withLock { $0.held.popLast() } })
     try abortConnection(of: #require(mounted?.path))
     try mounted?.waitForEnd()
     mounted = nil
