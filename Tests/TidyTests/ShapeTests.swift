@@ -38,10 +38,7 @@ import Testing
   }
 
   /// Modules without a paragraph, and why.
-  static let silentModules: [String: String] = [
-    "Qcow2Format": "not written yet",
-    "DiskExport": "not written yet",
-  ]
+  static let silentModules: [String: String] = ["DiskExport": "not written yet"]
 
   @Test func everyModuleOpensWithItsParagraph() {
     for module in Set(SourceTree.sources.map(\.module)).subtracting(Self.silentModules.keys) {
@@ -83,7 +80,7 @@ import Testing
 
   @Test func nothingIsPublic() {
     for file in SourceTree.sources {
-      for place in file.places(of: /^\s*(public|open)\b/) { Issue.record("\(place): `package` is wide enough") }
+      for place in file.places(of: /^\s*(public|open)\s+[a-z]/) { Issue.record("\(place): `package` is wide enough") }
     }
   }
 }

@@ -72,7 +72,10 @@ struct SwiftFile {
   /// Functions with a body: where they begin, and how many lines they have.
   var functions: [(line: Int, length: Int)] {
     code.indices.compactMap { first in
-      guard code[first].contains(/^\s*([a-z@][\w()@:]* )*(func |init[?(<]|deinit |subscript[(<])/) else { return nil }
+      // The quick look first: few lines pass it.
+      guard ["func ", "init", "subscript"].contains(where: code[first].contains),
+        code[first].contains(/^\s*([a-z@][\w()@:]* )*(func |init[?(<]|deinit |subscript[(<])/)
+      else { return nil }
       let indentation = code[first].prefix { $0 == " " }
       guard let opening = headerEnd(from: first, indentation: indentation.count) else { return nil }
       if code[opening].contains(/\}$/) { return (first + 1, opening - first + 1) }
@@ -93,7 +96,17 @@ struct SwiftFile {
   }
 
   private static func codeAlone(_ line: String) -> String {
-    let unquoted = line.replacing(/"(\\.|[^"\\])*"/, with: "\"\"")
-    return unquoted.firstRange(of: "//").map { String(unquoted[..<$0.lowerBound]) } ?? unquoted
+    var code: [UInt8] = []
+    var isQuoted = false
+    var previous: UInt8 = 0
+    for byte in line.utf8 {
+      if byte == UInt8(ascii: "\""), !isQuoted || previous != UInt8(ascii: "\\") { isQuoted.toggle() }
+      if !isQuoted, byte == UInt8(ascii: "/"), previous == byte {
+        return String(decoding: code.dropLast(), as: UTF8.self)
+      }
+      if !isQuoted || byte == UInt8(ascii: "\"") { code.append(byte) }
+      previous = byte
+    }
+    return String(decoding: code, as: UTF8.self)
   }
 }
