@@ -66,10 +66,10 @@ let package = Package(
     tests("TestSupportTests", of: ["HostStorage"]),
     tests("RawFormatTests", of: ["RawFormat", "ImageFormat", "HostStorage"]),
     tests("ImageFormatTests", of: ["ImageFormat", "HostStorage"]),
-    tests("QemuInteropTests", of: ["HostStorage"]),
     tests(
       "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("Qcow2FormatTests", of: ["Qcow2Format", "ImageFormat", "HostStorage"]),
+    tests("QemuInteropTests", of: ["BackingChain", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(
