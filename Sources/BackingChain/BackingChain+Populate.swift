@@ -13,8 +13,9 @@ extension BackingChain {
     var isZero: Bool
   }
 
-  /// The most that is copied at once: what one lock covers, and one buffer holds.
-  package static let populateLimit = ByteCount(1 << 20)
+  /// The most that is copied at once: what one lock covers, and one buffer holds. A whole number of clusters, whatever
+  /// their size: half a cluster of zeros could not be made zero without the other half.
+  package static let populateLimit = ByteCount(2 << 20)
 
   /// The next range from `offset` on that is to be populated when `base` is kept (nil: none), in whole allocation units, or
   /// nil where there is none up to the end of the disk.
@@ -156,7 +157,13 @@ extension BackingChain {
         continue
       }
       let limit = min(held, Self.populateLimit)
-      let (kind, count) = try below(at: position, limit: limit, end: end, base: base, snapshot: snapshot)
+      var (kind, count) = try below(at: position, limit: limit, end: end, base: base, snapshot: snapshot)
+      // A table of small clusters ends before a unit of large ones does, though what follows is the same.
+      while count < min(unit, limit) {
+        let next = try below(at: position + count, limit: limit - count, end: end, base: base, snapshot: snapshot)
+        guard next.kind == kind else { break }
+        count += next.count
+      }
       // A unit of several kinds is copied whole.
       let isWhole = count >= min(unit, limit)
       let length = isWhole ? max(count.roundedDown(to: unit), min(unit, count)) : min(unit, limit)
