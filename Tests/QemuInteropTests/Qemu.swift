@@ -80,6 +80,17 @@ enum Qemu {
     #expect(outcome.succeeded, "\(outcome.output)", sourceLocation: sourceLocation)
   }
 
+  /// How many host clusters the guest's data takes.
+  static func allocatedClusters(_ image: String) throws -> Int {
+    struct Answer: Decodable {
+      let allocated: Int?
+
+      enum CodingKeys: String, CodingKey { case allocated = "allocated-clusters" }
+    }
+    let answer = try img("check", "-f", "qcow2", "--output=json", on: image)
+    return try JSONDecoder().decode(Answer.self, from: Data(answer.utf8)).allocated ?? 0
+  }
+
   struct Info: Decodable {
     let backing: String?
     let backingFormat: String?

@@ -9,6 +9,11 @@ import Testing
 struct CheckedDisk {
   let chain: BackingChain
   private(set) var model: [UInt8]
+  /// What is written: pieces of it, which no two places have in common.
+  private static let noise: [UInt8] = {
+    var random = SeededRandom(seed: 77)
+    return random.bytes(count: 2 << 20)
+  }()
   var random: SeededRandom
 
   init(_ path: String, options: ChainOptions, model: [UInt8], seed: UInt64) throws {
@@ -72,7 +77,7 @@ struct CheckedDisk {
 
   mutating func zero(_ range: Range<Int>, reserving: Bool) throws {
     try chain.zero(GuestRange(range), reserving: reserving)
-    model.replaceSubrange(range, with: repeatElement(0, count: range.count))
+    model.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
   }
 
   /// Writes, zeros and discards of all sizes, with flushes between them.
@@ -90,7 +95,9 @@ struct CheckedDisk {
       case 2: try zero(clusters, reserving: false)
       case 3: try zero(clusters, reserving: true)
       case 4: try chain.flush()
-      default: try write(random.bytes(count: range.count), at: range.lowerBound)
+      default:
+        let start = Int.random(in: 0...(Self.noise.count - range.count), using: &random)
+        try write(Array(Self.noise[start..<(start + range.count)]), at: range.lowerBound)
       }
     }
   }
