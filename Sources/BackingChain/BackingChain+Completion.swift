@@ -21,14 +21,17 @@ extension BackingChain {
   /// are closed and unlocked.
   package func complete(recording backing: RecordedBacking?, keeping base: Layer?) throws(ChainError) {
     let image = try writable()
+    let old = snapshot
+    let kept = base.map { base in old.layers.firstIndex { $0 === base } } ?? old.layers.count
+    guard let kept else {
+      throw ChainError(.notInChain, path: old.layers[0].path, message: "the base is no longer in the chain")
+    }
     try flush()
     do {
       try image.record(backing: backing)
     } catch {
       throw ChainError(error)
     }
-    let old = snapshot
-    let kept = base.flatMap { base in old.layers.firstIndex { $0 === base } } ?? old.layers.count
     replaceSnapshot(with: ChainSnapshot(layers: [old.layers[0]] + old.layers[kept...]))
     waitForRequests(of: image)
     for layer in old.layers[1..<kept] { layer.close() }
