@@ -58,7 +58,7 @@ let package = Package(
 
     .target(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
-      path: "Tests/TestSupport", swiftSettings: strict),
+      path: "Tests/TestSupport", swiftSettings: strict + [.unsafeFlags(["-O"])]),
     tests("HostStorageTests", of: ["HostStorage"]),
     tests("FlatcowTests", of: ["flatcow", "StreamJob", "BackingChain", "HostStorage"]),
     tests("StreamJobTests", of: ["StreamJob", "BackingChain", "ImageFormat", "HostStorage"]),

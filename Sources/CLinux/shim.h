@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <sys/ioctl.h>
 #include <syslog.h>
 #include <time.h>
 

@@ -39,7 +39,12 @@ extension StorageError: CustomStringConvertible {
   /// "cannot read /images/base.raw at 65536: Input/output error".
   package var description: String {
     let place = offset.map { " at \($0.bytes)" } ?? ""
-    let reason = code == .syncLost ? "an earlier sync failed" : reason(of: errno)
+    let reason =
+      switch code {
+      case .host: reason(of: errno)
+      case .locked: "another program is using it"
+      case .syncLost: "some of what was written is lost, nobody knows which: \(reason(of: errno))"
+      }
     let more = detail.map { " (\($0))" } ?? ""
     return "cannot \(operation) \(printable(Array(path.utf8)))\(place): \(reason)\(more)"
   }

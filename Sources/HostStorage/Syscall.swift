@@ -32,10 +32,9 @@ enum Syscall {
   }
 
   /// As `open`, for a file that may have to be made, with the permissions that the umask leaves of 0644.
-  static func create(_ path: [UInt8], _ flags: Int32) throws(Errno) -> Int32 {
-    if path.contains(0) { throw Errno(code: EINVAL) }
-    let terminated = (path + [0]).map { CChar(bitPattern: $0) }
-    return try checked { unsafe Glibc.open(terminated, flags | O_CREAT | O_CLOEXEC, 0o644) }
+  static func create(_ name: [UInt8], _ flags: Int32) throws(Errno) -> Int32 {
+    let path = try terminated(name)
+    return try checked { unsafe Glibc.open(path, flags | O_CREAT | O_CLOEXEC, 0o644) }
   }
 
   static func close(_ descriptor: Int32) {

@@ -24,8 +24,8 @@ package struct CrashReplay: Sendable {
   }
 
   /// Hands `body` about `limit` states, spread over the positions from none of the log to all of it; at least one for each
-  /// position. Where a position has no more states than its share, these are all of them; otherwise they
-  /// are all old, all new, and a seeded choice in between.
+  /// position. Where a position has no more states than its share, these are all of them, otherwise a seeded
+  /// choice: lost and surviving operations, and sectors one by one.
   package func states(limit: Int, seed: UInt64, _ body: (State) throws -> Void) rethrows {
     let share = max(1, limit / (log.count + 1))
     var epoch = Epoch(durable: initial)
@@ -112,9 +112,10 @@ private struct Epoch {
     for count in counts where total <= limit { total *= count }
     if total <= limit { return (0..<total).map { everyChoice($0, starts, counts) } }
 
-    var choices = [upTo { _ in true }, upTo { _ in false }]
+    // A small share is better spent on losses: nothing lost and everything lost come up at other positions.
+    var choices = limit < 4 ? [] : [upTo { _ in true }, upTo { _ in false }]
     while choices.count < limit { choices.append(someChoice(starts, counts, using: &random)) }
-    return Array(choices.prefix(limit))
+    return choices
   }
 
   /// The digits of `number`, the version counts being their bases.
@@ -128,7 +129,7 @@ private struct Epoch {
   }
 
   private func someChoice(_ starts: [Int], _ counts: [Int], using random: inout SeededRandom) -> Choice {
-    switch Int.random(in: 0..<4, using: &random) {
+    switch Int.random(in: 0..<5, using: &random) {
     case 0:  // Whole operations survive or not.
       var survivors = Set<Int>()
       for operation in 1...operations where Bool.random(using: &random) { survivors.insert(operation) }
@@ -139,6 +140,9 @@ private struct Epoch {
     case 2:  // One operation survives.
       let survivor = Int.random(in: 1...operations, using: &random)
       return upTo { $0 == survivor }
+    case 3:  // Nothing is lost that had begun before some moment, and all after it.
+      let moment = Int.random(in: 0...operations, using: &random)
+      return upTo { $0 <= moment }
     default:
       let digits = counts.map { Int.random(in: 0..<$0, using: &random) }
       return Choice(size: digits[0], sectors: Dictionary(uniqueKeysWithValues: zip(starts, digits.dropFirst())))

@@ -83,11 +83,11 @@ package final class MemoryStorage: Storage {
       let end = min(range.end.bytes, state.content.size)
       return offset.bytes < end ? state.content.bytes(in: offset.bytes..<end) : []
     }
-    for byte in bytes { output.append(byte) }
+    output.append(copying: bytes.span)
   }
 
   package func write(_ bytes: Span<UInt8>, at offset: HostOffset) throws(StorageError) {
-    let bytes = bytes.indices.map { bytes[$0] }
+    let bytes = [UInt8](capacity: bytes.count) { $0.append(copying: bytes) }
     try change(.write, "write", .write(bytes, at: offset.bytes))
   }
 

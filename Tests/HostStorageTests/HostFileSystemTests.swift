@@ -1,0 +1,142 @@
+import Foundation
+import HostStorage
+import TestSupport
+import Testing
+
+/// What differs between file systems and devices.
+@Suite(.enabled(if: HostFileSystem.isAvailable, "nothing can be mounted here"), .timeLimit(.minutes(2)))
+struct HostFileSystemTests {
+  @Test func withoutFallocateTheContractHoldsButForTheSpace() throws {
+    let host = try HostFileSystem.ext2()
+    for clause in StorageClause.all where clause.testDescription != "reserve takes host space" {
+      let name = host.url.appending(path: UUID().uuidString).path
+      try clause.check(FileStorage.create(name))
+    }
+  }
+
+  /// `reserve` can only grow the file by looking at its size and setting another.
+  @Test func reservingCutsNothingOffThatIsWrittenAtTheSameTime() throws {
+    let host = try HostFileSystem.ext2()
+    let storage = try FileStorage.create(host.url.appending(path: "file").path)
+    let threads = try (0..<2).map { place in
+      try HostThread.start(name: "grower \(place)") {
+        for round in 0..<400 {
+          let start = (round * 2 + place) * 512
+          if place == 0 {
+            try? storage.reserve(HostRange(start..<(start + 512)))
+          } else {
+            try? storage.write([UInt8](repeating: 7, count: 512), at: start)
+          }
+        }
+      }
+    }
+    for thread in threads { thread.join() }
+    for round in 0..<400 {
+      #expect(try storage.bytes(at: (round * 2 + 1) * 512, count: 512) == [UInt8](repeating: 7, count: 512))
+    }
+  }
+
+  @Test func alignedCopiesShareTheirExtents() throws {
+    let host = try HostFileSystem.xfs()
+    let source = try FileStorage.create(host.url.appending(path: "source").path)
+    let target = try FileStorage.create(host.url.appending(path: "target").path)
+    try source.write([UInt8](repeating: 5, count: 8 << 20), at: 0)
+    try source.sync()
+    let before = try target.space().free
+    let all = ByteCount(8 << 20)
+    #expect(try target.copy(all, from: source, at: HostOffset(0), to: HostOffset(0)) == all)
+    try target.sync()
+    #expect(try before - target.space().free < ByteCount(1 << 20))
+    #expect(try target.bytes(at: (8 << 20) - 3, count: 5) == [5, 5, 5])
+  }
+
+  @Test func acrossFileSystemsACopyBringsTheBytesOrNothing() throws {
+    let host = try HostFileSystem.ext2()
+    let directory = try TemporaryDirectory()
+    let source = try FileStorage.create(host.url.appending(path: "source").path)
+    let target = try FileStorage.create(directory.path("target"))
+    try source.write([UInt8](repeating: 5, count: 8192), at: 0)
+    for _ in 0..<2 {
+      let copied = try target.copy(8192, from: source, at: HostOffset(0), to: HostOffset(0)).bytes
+      #expect(try target.bytes(count: 8192) == [UInt8](repeating: 5, count: copied))
+    }
+  }
+}
+
+@Suite(.enabled(if: HostFileSystem.isAvailable, "nothing can be mounted here"), .timeLimit(.minutes(2)))
+struct BlockDeviceTests {
+  let directory: TemporaryDirectory
+  let device: LoopDevice
+  let storage: FileStorage
+  let size = 1 << 20
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    device = try LoopDevice(over: directory.file("disk", [UInt8](repeating: 5, count: size)))
+    storage = try FileStorage.open(device.path, readOnly: false)
+  }
+
+  @Test func itsSizeIsTheDevices() throws {
+    let status = try storage.status()
+    #expect(status.isBlockDevice && status.size == ByteCount(size) && status.allocated == ByteCount(size))
+    #expect(try storage.space().free == ByteCount(size))
+  }
+
+  @Test func itKeepsItsSize() throws {
+    try storage.resize(to: 4096)
+    try storage.reserve(HostRange(0..<size))
+    #expect(try storage.size() == size)
+    for refused in [
+      { try storage.resize(to: ByteCount(size + 1)) },
+      { try storage.reserve(HostRange(0..<(size + 1))) },
+      { try storage.write([1, 2], at: size - 1) },
+    ] {
+      let error = #expect(throws: StorageError.self) { try refused() }
+      #expect(error?.errno == ENOSPC)
+    }
+  }
+
+  @Test(arguments: [0..<8192, 100..<5000, (1 << 20) - 700..<1 << 20])
+  func rangesBecomeZeroAlignedOrNot(_ range: Range<Int>) throws {
+    for change in [storage.zero, storage.punch] {
+      try storage.write([UInt8](repeating: 5, count: size), at: 0)
+      try change(HostRange(range))
+      var expected = [UInt8](repeating: 5, count: size)
+      expected.replaceSubrange(range, with: repeatElement(0, count: range.count))
+      #expect(try storage.bytes(count: size) == expected)
+    }
+  }
+
+  @Test func allIsDataUpToItsEnd() throws {
+    #expect(try storage.extent(at: HostOffset(size - 10), limit: 100) == StorageExtent(isHole: false, count: 10))
+    #expect(try storage.extent(at: HostOffset(size), limit: 100) == StorageExtent(isHole: true, count: 100))
+  }
+
+  @Test func itIsTheSameDeviceByAnotherNode() throws {
+    let numbers = try ExternalProgram("stat").run("-c", "%Hr %Lr", device.path).output.split(separator: " ")
+    let node = directory.path("node")
+    let minor = numbers[1].trimmingCharacters(in: .whitespacesAndNewlines)
+    #expect(try ExternalProgram("mknod").run(node, "b", String(numbers[0]), minor).succeeded)
+    let other = try FileStorage.open(node, readOnly: true)
+    #expect(try other.status().identity == storage.status().identity)
+  }
+}
+
+@Suite(.enabled(if: HostFileSystem.isAvailable, "nothing can be mounted here"), .timeLimit(.minutes(2)))
+struct LostSyncTests {
+  /// The kernel takes writes into its cache for which the device below has no room: it says so at one sync, and
+  /// afterwards that all is well.
+  @Test func aSyncThatFailedOnceFailsForEver() throws {
+    let host = try HostFileSystem.ext2()
+    let disk = host.url.appending(path: "disk").path
+    try ExternalProgram("truncate").run("-s", "64M", disk)
+    let device = try LoopDevice(over: disk)
+    let storage = try FileStorage.open(device.path, readOnly: false)
+    for place in 0..<32 { try storage.write([UInt8](repeating: 1, count: 1 << 20), at: place << 20) }
+    for _ in 0..<3 {
+      let error = #expect(throws: StorageError.self) { try storage.sync() }
+      #expect(error?.code == .syncLost)
+    }
+    #expect(try storage.bytes(count: 1).count == 1)
+  }
+}
