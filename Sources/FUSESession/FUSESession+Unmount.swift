@@ -25,9 +25,11 @@ extension FUSESession {
     try? unmount(lazy: true)
   }
 
+  static func words(for code: Int32) -> String { unsafe String(cString: strerror(code)) }
+
   private func unmountError(errno code: Int32) -> FUSESessionError {
     FUSESessionError(
-      code == EBUSY ? .busy : .unmount, errno: code, path: mountPoint, reason: unsafe String(cString: strerror(code)))
+      code == EBUSY ? .busy : .unmount, errno: code, path: mountPoint, reason: Self.words(for: code))
   }
 
   /// fusermount3 may unmount what its user has mounted. It tells the cause in words only, in English always.

@@ -96,12 +96,15 @@ package final class FUSESession: Sendable {
 
   private static func absolutePath(of path: String) throws(FUSESessionError) -> String {
     if path.hasPrefix("/dev/fd/") { return path }
-    guard let resolved = unsafe realpath(path, nil) else {
-      throw FUSESessionError(.mount, errno: Glibc.errno, path: path, reason: "cannot find the directory")
-    }
+    let resolved = unsafe realpath(path, nil)
     defer { unsafe free(resolved) }
     var status = stat()
-    guard unsafe stat(resolved, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+    guard let resolved = unsafe resolved, unsafe stat(resolved, &status) == 0 else {
+      let code = errno
+      let dead = "an old mount whose program has died is in the way; umount it first"
+      throw FUSESessionError(.mount, errno: code, path: path, reason: code == ENOTCONN ? dead : words(for: code))
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
       throw FUSESessionError(.mount, errno: ENOTDIR, path: path, reason: "not a directory")
     }
     return unsafe String(cString: resolved)

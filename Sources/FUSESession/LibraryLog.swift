@@ -6,8 +6,9 @@ import Synchronization
 enum LibraryLog {
   private static let last = Mutex<String?>(nil)
 
-  /// Has libfuse's messages kept here instead of printed.
+  /// Has libfuse's messages kept here instead of printed, from now on.
   static func start() {
+    last.withLock { $0 = nil }
     unsafe fuse_set_log_func { _, format, arguments in
       guard let format = unsafe format, let arguments = unsafe arguments else { return }
       // Longer than any message of libfuse with a path in it; the rest would be cut off.

@@ -138,14 +138,10 @@ struct MountTests {
 
   @Test(.enabled(if: geteuid() == 0, "only root may mount by mount(2)"))
   func aMountThatSomebodyElseMadeIsServed() throws {
-    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("flatcow-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
-    defer { unsafe rmdir(directory) }
     // The session closes its descriptor when it ends, so this one is not owned by a HostFile.
     let device = unsafe open("/dev/fuse", O_RDWR | O_CLOEXEC)
-    let data = "fd=\(device),rootmode=40000,user_id=0,group_id=0"
-    try HostError.check(unsafe data.withCString { unsafe mount("x", directory, "fuse.flatcow", 0, $0) })
-    defer { unsafe umount2(directory, Int32(MNT_DETACH)) }
+    let directory = try mount(device)
+    defer { remove(directory) }
     let session = try FUSESession.mount(
       at: "/dev/fd/\(device)", options: MountOptions(source: "x"), fileSystem: MemoryTree())
     let server = Waiter { (try? session.run(threads: 4)) != nil }
@@ -153,6 +149,15 @@ struct MountTests {
     #expect { try session.unmount() } throws: { ($0 as? FUSESessionError)?.errno == ENOTSUP }
     try HostError.check(unsafe umount2(directory, 0))
     #expect(server.result())
+  }
+
+  @Test(.enabled(if: geteuid() == 0, "only root may mount by mount(2)"))
+  func aDeadMountInTheWayIsToldWithTheWayOut() throws {
+    let directory = try withExtendedLifetime(HostFile("/dev/fuse")) { try mount($0.descriptor) }
+    defer { remove(directory) }
+    #expect {
+      try FUSESession.mount(at: directory, options: MountOptions(source: "x"), fileSystem: MemoryTree())
+    } throws: { ($0 as? FUSESessionError)?.reason.contains("umount it first") == true }
   }
 
   @Test(.enabled(if: geteuid() == 0, "to a user, fusermount3 says it itself"))
@@ -163,5 +168,19 @@ struct MountTests {
       let error = error as? FUSESessionError
       return error?.code == .mount && error?.reason == "mount failed: Invalid argument"
     }
+  }
+
+  /// Mounts an open /dev/fuse on a new directory.
+  private func mount(_ device: Int32) throws -> String {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("flatcow-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+    let data = "fd=\(device),rootmode=40000,user_id=0,group_id=0"
+    try HostError.check(unsafe data.withCString { unsafe Glibc.mount("x", directory, "fuse.flatcow", 0, $0) })
+    return directory
+  }
+
+  private func remove(_ directory: String) {
+    unsafe umount2(directory, Int32(MNT_DETACH))
+    unsafe rmdir(directory)
   }
 }
