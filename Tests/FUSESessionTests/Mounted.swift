@@ -15,7 +15,12 @@ final class Mounted: Sendable {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
     var options = MountOptions(source: "a,b\\c")
     configure(&options)
-    session = try FUSESession.mount(at: path, options: options, fileSystem: tree)
+    do {
+      session = try FUSESession.mount(at: path, options: options, fileSystem: tree)
+    } catch {
+      unsafe rmdir(path)
+      throw error
+    }
     let (session, ended) = (session, ended)
     Thread.detachNewThread { [weak self] in
       do throws(FUSESessionError) {
