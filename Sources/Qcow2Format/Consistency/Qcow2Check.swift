@@ -41,18 +41,14 @@ package enum Qcow2Check {
     report.totalClusters = (header.virtualSize.bytes + header.clusterSize.bytes - 1) >> header.clusterBits
     for fault in survey.faults { report.add(error: fault) }
     try refcounts.compare(with: survey, into: &report)
-    try tables.checkCopiedFlags(against: survey, into: &report)
+    try tables.checkCopiedFlags(against: refcounts, into: &report)
     return report
   }
 
-  /// Checks and repairs what can be: leaks, and with `all` also refcounts that are too low and copied flags. Returns what was
-  /// found before.
-  package static func repair(_ header: Qcow2Header, in storage: any Storage, all: Bool)
-    throws(ImageError) -> CheckReport
-  {
+  /// Checks and repairs what can be: leaks, refcounts that are too low, copied flags. Returns what was found before.
+  package static func repair(_ header: Qcow2Header, in storage: any Storage) throws(ImageError) -> CheckReport {
     let before = try run(on: header, in: storage)
-    let isLeaky = before.leaks > 0 && before.errors == 0
-    if isLeaky || (all && before.errors > 0) || header.isMarkedDirty {
+    if !before.isClean || header.isMarkedDirty {
       try RefcountRepair.clean(header, in: storage, sector: HeaderSector(header: header, storage: storage))
     }
     return before
@@ -73,9 +69,10 @@ extension Refcounts {
 }
 
 extension MappingTables {
-  fileprivate func checkCopiedFlags(against survey: RefcountSurvey, into report: inout CheckReport) throws(ImageError) {
+  /// The flag has to agree with the count that stands in the image, right or wrong: a writer goes by either.
+  fileprivate func checkCopiedFlags(against refcounts: Refcounts, into report: inout CheckReport) throws(ImageError) {
     try forEachEntry { (offset, isTable, word, host) throws(ImageError) in
-      let isSingle = survey.counts[safe: host.bytes >> header.clusterBits] == 1
+      let isSingle = try refcounts.count(ofClusterAt: host) == 1
       if isSingle != (word & L2Entry.Bits.copied != 0) {
         let what = isTable ? "L2 table" : "cluster"
         report.add(error: "the copied flag of the \(what) for guest offset \(offset.bytes) contradicts its refcount")
@@ -100,8 +97,4 @@ extension MappingTables {
       }
     }
   }
-}
-
-extension Array {
-  fileprivate subscript(safe index: Int) -> Element? { indices.contains(index) ? self[index] : nil }
 }

@@ -3,6 +3,7 @@ package import ImageFormat
 
 /// A new, empty qcow2 image.
 package struct Qcow2Creation: Sendable {
+  /// Rounded up to whole sectors when it is written: readers round down.
   package var virtualSize: ByteCount
   /// A power of two from 512 to 2 MiB.
   package var clusterSize: ByteCount = ByteCount(64 << 10)
@@ -80,11 +81,11 @@ package struct Qcow2Creation: Sendable {
     }
     let entries = clusterSize.bytes / (hasExtendedL2 ? 16 : 8)
     let reach = entries * clusterSize.bytes
-    let l1Entries = (virtualSize.bytes + reach - 1) / reach
-    guard l1Entries * 8 <= Qcow2Header.Limit.l1Bytes else {
+    guard virtualSize.bytes <= Qcow2Header.Limit.l1Bytes / 8 * reach else {
       throw HeaderFault(.refused, "the size is too large for this cluster size; choose a larger cluster_size")
     }
-    let l1Clusters = max(1, (l1Entries * 8 + clusterSize.bytes - 1) / clusterSize.bytes)
+    let l1Entries = (virtualSize.bytes + reach - 1) / reach
+    let l1Clusters = (l1Entries * 8 + clusterSize.bytes - 1) / clusterSize.bytes
     var layout = Layout(l1Entries: l1Entries, l1Clusters: l1Clusters)
     let perBlock = clusterSize.bytes * 8 / refcountBits
     while layout.blocks * perBlock < layout.clusters { layout.blocks += 1 }
@@ -101,9 +102,9 @@ package struct Qcow2Creation: Sendable {
     bytes.replaceSubrange(0..<4, with: Qcow2Header.magic)
     BigEndian.store(UInt32(version), into: &bytes, at: 4)
     BigEndian.store(UInt32(clusterSize.bytes.trailingZeroBitCount), into: &bytes, at: 20)
-    BigEndian.store(UInt64(virtualSize.bytes), into: &bytes, at: 24)
+    BigEndian.store(UInt64(virtualSize.roundedUp(to: 512).bytes), into: &bytes, at: 24)
     BigEndian.store(UInt32(layout.l1Entries), into: &bytes, at: 36)
-    BigEndian.store(place(layout.l1Start), into: &bytes, at: 40)
+    BigEndian.store(layout.l1Entries > 0 ? place(layout.l1Start) : 0, into: &bytes, at: 40)
     BigEndian.store(place(layout.tableStart), into: &bytes, at: HeaderSector.Field.refcountTableOffset)
     BigEndian.store(UInt32(layout.tableClusters), into: &bytes, at: HeaderSector.Field.refcountTableClusters)
     if version == 3 {

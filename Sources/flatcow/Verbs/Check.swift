@@ -25,7 +25,7 @@ struct Check: ParsableCommand {
       try storage.lock(repair ? .active : .backing)
       let header = try Qcow2Header.read(from: storage)
       if repair {
-        let before = try Qcow2Check.repair(header, in: storage, all: true)
+        let before = try Qcow2Check.repair(header, in: storage)
         printNote("\(path): \(before.summary) before the repair")
       }
       // The repair may have changed the header itself.
