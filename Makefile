@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps build release lint test demo install
+.PHONY: deps build release lint test test-full torture bench install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -28,7 +28,32 @@ deps: ## Installs what is missing of PACKAGES, and lets everybody open /dev/fuse
 
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
-	shellcheck .ci/run
+	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh
 
 test: build lint ## The gate. The last line says how many tests ran.
 	$(SWIFT) test --skip-build --disable-xctest $(CHECKS)
+
+test-full: build ## Everything, where the gate tries a selection.
+	FLATCOW_FULL=1 $(SWIFT) test --skip-build --disable-xctest $(CHECKS)
+
+ROUNDS ?= 100
+torture: build ## The random tests, with ROUNDS times as many seeds as in the gate.
+	FLATCOW_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --disable-xctest $(CHECKS) \
+	  --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
+
+bench: ## What the mount costs, beside a server that only forwards to a raw file.
+	$(SWIFT) build -c release --product flatcow $(CHECKS)
+	$(SWIFT) build -c release --product forwarding-server $(CHECKS)
+	PATH="$(CURDIR)/.build/release:$$PATH" Tests/Benchmarks/run.sh
+
+install: release ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
+	install -D -m 755 .build/release/flatcow $(DESTDIR)$(PREFIX)/bin/flatcow
+	install -d $(DESTDIR)$(SBIN) $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	for helper in mount.flatcow umount.flatcow umount.fuse.flatcow; do \
+	  ln -sf $(PREFIX)/bin/flatcow $(DESTDIR)$(SBIN)/$$helper; \
+	done
+	.build/release/flatcow --generate-completion-script bash \
+	  >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/flatcow
+
+demo: build ## Shows all of it on images of its own; needs no root and installs nothing.
+	PATH="$(CURDIR)/.build/debug:$$PATH" docs/demo.sh

@@ -46,6 +46,11 @@ static inline long flatcow_futex_wake_all(const void *word) {
 /* A line for the system's log; syslog(3) itself takes a list of arguments. */
 static inline void flatcow_syslog(int priority, const char *line) { syslog(LOG_DAEMON | priority, "%s", line); }
 
+/* Every descriptor of this process from `first` on is closed when it executes another program. */
+static inline void flatcow_close_all_on_exec(unsigned first) {
+  syscall(SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
+}
+
 static inline int flatcow_thread_id(void) { return syscall(SYS_gettid); }
 static inline int flatcow_signal_thread(int thread, int signal) {
   return syscall(SYS_tgkill, syscall(SYS_getpid), thread, signal);

@@ -19,9 +19,11 @@ package enum HostMounts {
     return unsafe String(cString: path)
   }
 
-  /// The processes that have a file below `directory` open, or stand in it, as far as the caller may see: "bash (812)".
+  /// The other processes that have a file below `directory` open, or stand in it, as far as the caller may see: "bash
+  /// (812)".
   package static func users(of directory: String) -> [String] {
-    Syscall.names(inDirectory: "/proc").filter { $0.allSatisfy(\.isNumber) }.compactMap { process in
+    let others = Syscall.names(inDirectory: "/proc").filter { $0.allSatisfy(\.isNumber) && $0 != "\(getpid())" }
+    return others.compactMap { process in
       let descriptors = Syscall.names(inDirectory: "/proc/\(process)/fd").map { "/proc/\(process)/fd/\($0)" }
       let isUser = (descriptors + ["/proc/\(process)/cwd"]).contains { link in
         let place = String(decoding: (try? Syscall.readLink(Array(link.utf8))) ?? [], as: UTF8.self)

@@ -3,19 +3,21 @@ import Glibc
 
 /// Processes that the command starts or waits for.
 package enum HostProcess {
-  /// The descriptor on which a daemon reports to whoever started it.
-  private static let reportDescriptor: Int32 = 3
-
   /// Starts this program again, in a session of its own, and waits until it has reported how its start went: the byte
   /// of its `report`, or nil when it ended without one. It shares the standard descriptors and the working directory
   /// until it reports.
-  package static func startDaemon(arguments: [String]) throws(StorageError) -> UInt8? {
+  ///
+  /// `arguments` is told the descriptor to report on. Of the caller's descriptors the daemon gets only `keeping`:
+  /// somebody may wait for the others to be closed.
+  package static func startDaemon(
+    keeping descriptors: [Int32], arguments: (Int32) -> [String]
+  ) throws(StorageError) -> UInt8? {
     var ends: [Int32] = [-1, -1]
     guard unsafe pipe(&ends) == 0 else { throw StorageError(errno: errno, operation: "start", path: "a pipe") }
     defer { close(ends[0]) }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    flatcow_close_all_on_exec(3)
     let child = Result { () throws(StorageError) in
-      try spawn("/proc/self/exe", arguments, newSession: true, report: ends[1])
+      try spawn("/proc/self/exe", arguments(ends[1]), newSession: true, keeping: descriptors + [ends[1]])
     }
     // While this process holds the writing end too, the daemon's silent end could not be told from its silence.
     close(ends[1])
@@ -30,10 +32,10 @@ package enum HostProcess {
 
   /// In the daemon: tells the waiting starter how the start went. One that went well also leaves the terminal and the
   /// working directory, which would otherwise be kept busy.
-  package static func report(_ outcome: UInt8) {
+  package static func report(_ outcome: UInt8, on descriptor: Int32) {
     var outcome = outcome
-    _ = unsafe write(reportDescriptor, &outcome, 1)
-    close(reportDescriptor)
+    _ = unsafe write(descriptor, &outcome, 1)
+    close(descriptor)
     guard outcome == 0 else { return }
     let null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
     for standard in 0...2 as ClosedRange<Int32> { dup2(null, standard) }
@@ -44,7 +46,7 @@ package enum HostProcess {
   /// Runs a program to its end and returns its exit code; 128 and the signal's number when one ended it. Throws where
   /// it cannot be started.
   package static func run(_ program: String, _ arguments: [String]) throws(StorageError) -> Int32 {
-    let child = try spawn(program, [program] + arguments, newSession: false, report: nil)
+    let child = try spawn(program, [program] + arguments, newSession: false, keeping: [])
     var status: Int32 = 0
     while unsafe waitpid(child, &status, 0) < 0 {
       if errno != EINTR { throw StorageError(errno: errno, operation: "wait for", path: program) }
@@ -53,7 +55,7 @@ package enum HostProcess {
   }
 
   private static func spawn(
-    _ program: String, _ arguments: [String], newSession: Bool, report: Int32?
+    _ program: String, _ arguments: [String], newSession: Bool, keeping descriptors: [Int32]
   ) throws(StorageError) -> pid_t {
     var actions = unsafe posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
@@ -63,7 +65,10 @@ package enum HostProcess {
       unsafe posix_spawn_file_actions_destroy(&actions)
       unsafe posix_spawnattr_destroy(&attributes)
     }
-    if let report { unsafe posix_spawn_file_actions_adddup2(&actions, report, reportDescriptor) }
+    for kept in descriptors {
+      // Onto itself: that takes close-on-exec away.
+      unsafe posix_spawn_file_actions_adddup2(&actions, kept, kept)
+    }
     // The signals that this process blocks for its own ends are the child's own business.
     var none = sigset_t()
     unsafe sigemptyset(&none)

@@ -13,7 +13,7 @@ import Testing
 
   @Test(arguments: CrashGeometry.all)
   func nothingSyncedIsLostAndNothingForeignAppears(_ geometry: CrashGeometry) throws {
-    for seed in 1...3 as ClosedRange<UInt64> {
+    for seed in TestRun.seeds(3) {
       var program = try CrashProgram(geometry, seed: seed)
       // A snapshot that needs the backing file forbids completion.
       try program.run(steps: 25, completes: geometry.history != .snapshot)

@@ -17,7 +17,8 @@ import Testing
 
   @Test func theEndOfAProcessIsSeen() throws {
     let process = Process()
-    process.executableURL = URL(filePath: "/bin/cat")
+    process.executableURL = URL(filePath: "/bin/sh")
+    process.arguments = ["-c", "read line; exit 7"]
     let input = Pipe()
     process.standardInput = input
     try process.run()
@@ -29,6 +30,11 @@ import Testing
     try input.fileHandleForWriting.close()
     let hasEndedAfter = watched.hasEnded(within: -1)
     #expect(!hadEndedBefore && hasEndedAfter)
+
+    // Older kernels never tell, newer ones once the parent knows.
+    process.waitUntilExit()
+    let code = watched.exitCode
+    #expect(code == nil || code == 7)
   }
 
   @Test func aBlockedCallCanBeInterrupted() throws {

@@ -19,7 +19,7 @@ import Testing
 
   @Test(arguments: MemoryChain.Shape.all, End.allCases)
   func theChainReadsAsTheReference(_ shape: MemoryChain.Shape, _ end: End) throws {
-    for seed in 1...2 as ClosedRange<UInt64> {
+    for seed in TestRun.seeds(2) {
       var random = SeededRandom(seed: seed)
       var memory = try MemoryChain(shape, using: &random)
       for step in 0..<20 {

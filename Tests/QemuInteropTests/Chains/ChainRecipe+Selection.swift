@@ -3,9 +3,7 @@ import TestSupport
 
 extension ChainRecipe {
   /// The recipes of this run: a selection, or everything where FLATCOW_FULL is set.
-  static let selected = isFullRun ? whole : pairwise(count: 220)
-
-  static let isFullRun = ProcessInfo.processInfo.environment["FLATCOW_FULL"] != nil
+  static let selected = TestRun.isFull ? whole : pairwise(count: 220)
 
   /// Recipes that together have nearly every possible pair of choices: of some drawn at random, always the one with the
   /// most pairs that no earlier one has.

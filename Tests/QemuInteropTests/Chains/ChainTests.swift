@@ -37,7 +37,7 @@ struct StreamPlan: Sendable {
     guard recipe.depth > 0 else { return [StreamPlan(base: nil, isLate: false)] }
     let kept = (1...recipe.depth).flatMap { [StreamPlan(base: $0, isLate: false), StreamPlan(base: $0, isLate: true)] }
     let all = kept + [StreamPlan(base: nil, isLate: false)]
-    if ChainRecipe.isFullRun { return all }
+    if TestRun.isFull { return all }
     var random = SeededRandom(seed: recipe.seed)
     return Array(all.shuffled(using: &random).prefix(2))
   }
