@@ -64,7 +64,7 @@ extension FileStorage {
   private static let cloneAlignment = 4096
 
   private func remember(_ refusal: CopyRefusal, of source: FileStorage, after error: Errno) {
-    guard error.meansUnsupported || error.code == EXDEV else { return }
+    guard [EOPNOTSUPP, ENOSYS, ENOTTY, EXDEV].contains(error.code) else { return }
     copyRefusals.withLock { _ = $0[source.identity, default: []].insert(refusal) }
   }
 

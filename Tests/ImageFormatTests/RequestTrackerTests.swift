@@ -48,6 +48,22 @@ import Testing
     #expect(tracker.hasDrained(&newer))
   }
 
+  /// Each request outlives several looks, there is always another one running, and every look brings a new ticket.
+  @Test func newTicketsStarveNoOlderOne() {
+    var running = (0..<3).map { _ in tracker.begin() }
+    var oldest = RequestTracker.Ticket()
+    var newer: [RequestTracker.Ticket] = []
+    var looks = 0
+    while !tracker.hasDrained(&oldest), looks < 100 {
+      looks += 1
+      newer.append(RequestTracker.Ticket())
+      for index in newer.indices { _ = tracker.hasDrained(&newer[index]) }
+      running.append(tracker.begin())
+      tracker.end(running.removeFirst())
+    }
+    #expect(looks < 100)
+  }
+
   /// Readers look a cell up and use it; the writer replaces cells and poisons an old one once it has drained. A reader
   /// that finds poison in what it looked up was not waited for.
   @Test(.timeLimit(.minutes(1))) func noReaderSeesWhatWasReused() throws {
