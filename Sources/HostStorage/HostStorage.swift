@@ -8,9 +8,10 @@
 // Invariant: what `sync` returned for is durable; what was written since the last sync may be lost in any
 // combination of 512-byte sectors. A sync that failed once fails for ever after.
 //
-// The module also holds the host's two other primitives that the engine needs and Swift lacks: a lock that can
-// be waited on (`Monitor`) and a thread that may block (`HostThread`). It is the only module, beside
-// ImageFormat's byte loads and FUSESession, with unsafe code in it.
+// The module also holds what else the program needs of the host and Swift lacks: for the engine a lock that can
+// be waited on (`Monitor`) and a thread that may block (`HostThread`), for the command signals, processes, mounts
+// and the system's log. It is the only module, beside ImageFormat's byte loads and FUSESession, with unsafe code in
+// it.
 //
 // Lock order: none. No method of this module calls back into its caller while it holds a lock, except
 // `Monitor.withLock`, whose body is the caller's.

@@ -1,4 +1,5 @@
 import Foundation
+import HostStorage
 import TestSupport
 
 /// A file system of some kind in a file, mounted for as long as the value lives.
@@ -7,11 +8,12 @@ final class HostFileSystem {
   let url: URL
 
   /// `make` is the command that makes it, which is given the file.
-  init(_ type: String, make: String, size: Int) throws {
+  init(_ type: String, make: String = "true", size: Int = 4096) throws {
     directory = try TemporaryDirectory()
     let image = try directory.file("image")
     url = directory.url.appending(path: "mount")
-    let steps = "truncate -s \(size) image && mkdir mount && \(make) image && mount -t \(type) -o loop image mount"
+    let steps =
+      "truncate -s \(size) image && mkdir mount && \(make) image && mount -t \(type) \(type == "ramfs" ? "" : "-o loop") image mount"
     let outcome = try ExternalProgram("sh").run("-c", steps, in: directory.url)
     guard outcome.succeeded else { throw Missing(description: "no \(type) in \(image): \(outcome.output)") }
   }
@@ -20,10 +22,17 @@ final class HostFileSystem {
 
   struct Missing: Error, CustomStringConvertible { let description: String }
 
+  /// A new file on it.
+  func storage(_ name: String = "file") throws -> FileStorage {
+    try FileStorage.create(url.appending(path: name).path)
+  }
+
   /// Mounts may not be made in every place where the tests run.
   static let isAvailable = (try? HostFileSystem.ext2()) != nil
 
-  /// Knows no fallocate and no ZERO_RANGE.
+  /// Knows no fallocate of any kind.
+  static func ramfs() throws -> HostFileSystem { try .init("ramfs") }
+  /// Knows how to punch, but neither to reserve nor ZERO_RANGE.
   static func ext2() throws -> HostFileSystem { try .init("ext2", make: "mkfs.ext2 -q", size: 16 << 20) }
   /// Shares extents between files.
   static func xfs() throws -> HostFileSystem { try .init("xfs", make: "mkfs.xfs -q -m reflink=1", size: 320 << 20) }
