@@ -22,14 +22,11 @@ final class DiskFile: Sendable {
   private let options: ExportOptions
   private let times: Mutex<Times>
   private let writers = Atomic<Int>(0)
-  /// Called when the kernel's write-back cache has let the file grow.
-  private let onGrowth: @Sendable () -> Void
 
-  init(chain: BackingChain, job: StreamJob, options: ExportOptions, onGrowth: @escaping @Sendable () -> Void) {
+  init(chain: BackingChain, job: StreamJob, options: ExportOptions) {
     self.chain = chain
     self.job = job
     self.options = options
-    self.onGrowth = onGrowth
     faults = FaultLog(log: options.log)
     parked = ParkedWrites(chain: chain, timeout: options.noSpaceTimeout)
     let modified = FileTime(nanoseconds: chain.snapshot.layers[0].opened.modified)
@@ -178,10 +175,7 @@ extension DiskFile {
       faults.note(error)
       return .failure(Errno(error))
     }
-    guard offset + ByteCount(count) <= end else {
-      onGrowth()
-      return .failure(Errno(ENOSPC))
-    }
+    guard offset + ByteCount(count) <= end else { return .failure(Errno(ENOSPC)) }
     noteWritten(count)
     return .success(count)
   }

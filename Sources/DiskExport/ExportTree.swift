@@ -19,9 +19,9 @@ final class ExportTree: FileSystem {
   private let owner = geteuid()
   private let group = getegid()
 
-  init(chain: BackingChain, job: StreamJob, options: ExportOptions, onGrowth: @escaping @Sendable () -> Void) {
+  init(chain: BackingChain, job: StreamJob, options: ExportOptions) {
     self.chain = chain
-    disk = DiskFile(chain: chain, job: job, options: options, onGrowth: onGrowth)
+    disk = DiskFile(chain: chain, job: job, options: options)
     control = ControlFile(chain: chain, job: job)
     settings = StreamSettings(job: job)
     let report = MountReport(chain: chain, job: job, disk: disk, control: control, mountPoint: options.mountPoint)

@@ -1,4 +1,5 @@
 import BackingChain
+import ImageFormat
 import Synchronization
 
 /// What went wrong with the disk's bytes: counted, and each distinct fault said once.
