@@ -30,13 +30,3 @@ struct ControlFile: Sendable {
     held.onInterrupt { [job] in job.withdraw(ticket) }
   }
 }
-
-extension Span<UInt8> {
-  /// A copy, less one newline at the end.
-  var withoutNewline: [UInt8] {
-    let length = last == UInt8(ascii: "\n") ? count - 1 : count
-    return [UInt8](capacity: length) { $0.append(copying: extracting(0..<length)) }
-  }
-
-  private var last: UInt8? { isEmpty ? nil : self[count - 1] }
-}

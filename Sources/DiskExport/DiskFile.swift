@@ -22,12 +22,14 @@ final class DiskFile: Sendable {
   private let options: ExportOptions
   private let times: Mutex<Times>
   private let writers = Atomic<Int>(0)
+  private let sizeInKernel: SizeInKernel
 
   init(chain: BackingChain, job: StreamJob, options: ExportOptions) {
     self.chain = chain
     self.job = job
     self.options = options
     faults = FaultLog(log: options.log)
+    sizeInKernel = SizeInKernel(mountPoint: options.mountPoint, size: chain.virtualSize)
     parked = ParkedWrites(chain: chain, timeout: options.noSpaceTimeout)
     let modified = FileTime(nanoseconds: chain.snapshot.layers[0].opened.modified)
     times = Mutex(Times(accessed: modified, modified: modified, changed: modified))
@@ -129,38 +131,37 @@ extension DiskFile {
     counters.reads.add(bytes: range.count.bytes)
   }
 
-  /// Writes what of `bytes` lies within the disk, and says how much that is. ENOSPC where none does, as of a device.
-  func write(_ bytes: Span<UInt8>, at offset: GuestOffset) throws(Errno) -> Int {
-    guard offset < end else { throw Errno(ENOSPC) }
-    let count = min(bytes.count, (end - offset).bytes)
-    try attempt { () throws(ChainError) in try chain.write(bytes.extracting(0..<count), at: offset) }
-    noteWritten(count)
-    return count
+  /// Writes what of `bytes` lies within the disk. ENOSPC where not all does, as of a device; a shorter answer would
+  /// become EIO in the kernel.
+  func write(_ bytes: Span<UInt8>, at offset: GuestOffset) throws(Errno) {
+    try attempt { () throws(ChainError) in try writeInside(bytes, at: offset) }
+    try noteWritten(bytes.count, at: offset)
+  }
+
+  private func inside(_ bytes: Span<UInt8>, at offset: GuestOffset) -> Span<UInt8> {
+    let range = GuestRange(at: offset, count: ByteCount(bytes.count)).clamped(to: wholeDisk)
+    return bytes.extracting(0..<range.count.bytes)
+  }
+
+  private func writeInside(_ bytes: Span<UInt8>, at offset: GuestOffset) throws(ChainError) {
+    let inside = inside(bytes, at: offset)
+    if !inside.isEmpty { try chain.write(inside, at: offset) }
   }
 
   /// Writes pages that the kernel has promised to somebody. nil: there is no space, and they have to be parked.
-  func writeBack(_ bytes: Span<UInt8>, at offset: GuestOffset) -> Result<Int, Errno>? {
-    do throws(ChainError) {
-      let inside = GuestRange(at: offset, count: ByteCount(bytes.count)).clamped(to: wholeDisk)
-      if !inside.isEmpty { try chain.write(bytes.extracting(0..<inside.count.bytes), at: offset) }
-      return outcome(ofWritingBack: bytes.count, at: offset, .success(()))
-    } catch {
-      if error.isOutOfSpace { return nil }
-      return outcome(ofWritingBack: bytes.count, at: offset, .failure(error))
-    }
+  func writeBack(_ bytes: Span<UInt8>, at offset: GuestOffset) -> Result<Void, Errno>? {
+    let result = Result { () throws(ChainError) in try writeInside(bytes, at: offset) }
+    if case .failure(let error) = result, error.isOutOfSpace { return nil }
+    return outcome(ofWritingBack: bytes.count, at: offset, result)
   }
 
   /// Has pages written that `writeBack` found no space for; `answer` is called once, by another thread.
   func park(
-    _ bytes: Span<UInt8>, at offset: GuestOffset, answer: @escaping @Sendable (Result<Int, Errno>) -> Void
+    _ bytes: Span<UInt8>, at offset: GuestOffset, answer: @escaping @Sendable (Result<Void, Errno>) -> Void
   ) {
-    let inside = GuestRange(at: offset, count: ByteCount(bytes.count)).clamped(to: wholeDisk)
-    let copy = [UInt8](capacity: inside.count.bytes) { output in
-      output.append(copying: bytes.extracting(0..<inside.count.bytes))
-    }
-    options.log("no space for the image: a write waits, \(options.noSpaceTimeout) at most, until there is some")
     let count = bytes.count
-    parked.park(copy, at: offset) { result in
+    options.log("\(options.source): no space; a write waits, \(options.noSpaceTimeout) at most, until there is some")
+    parked.park([UInt8](copying: inside(bytes, at: offset)), at: offset) { result in
       answer(self.outcome(ofWritingBack: count, at: offset, result))
     }
   }
@@ -169,18 +170,24 @@ extension DiskFile {
   /// that failed. Not so where the page lies past the end, and should not have been taken.
   private func outcome(
     ofWritingBack count: Int, at offset: GuestOffset, _ result: Result<Void, ChainError>
-  ) -> Result<Int, Errno> {
+  ) -> Result<Void, Errno> {
     if case .failure(let error) = result {
       chain.loseDurability()
       faults.note(error)
       return .failure(Errno(error))
     }
-    guard offset + ByteCount(count) <= end else { return .failure(Errno(ENOSPC)) }
-    noteWritten(count)
-    return .success(count)
+    return Result { () throws(Errno) in
+      do throws(Errno) {
+        try noteWritten(count, at: offset)
+      } catch {
+        sizeInKernel.restore()
+        throw error
+      }
+    }
   }
 
-  private func noteWritten(_ count: Int) {
+  private func noteWritten(_ count: Int, at offset: GuestOffset) throws(Errno) {
+    guard offset + ByteCount(count) <= end else { throw Errno(ENOSPC) }
     counters.writes.add(bytes: count)
     let now = FileTime(nanoseconds: WallClock.nanoseconds)
     times.withLock { $0.modified = now }

@@ -8,7 +8,7 @@ import Synchronization
 
 /// Answers the kernel's requests.
 final class ExportTree: FileSystem {
-  private let disk: DiskFile
+  let disk: DiskFile
   private let control: ControlFile
   private let settings: StreamSettings
   private let texts: TextFiles
@@ -106,37 +106,38 @@ extension ExportTree {
     reply: consuming WriteReply
   ) {
     switch (Node(file.inode), kind) {
-    case (.disk, .direct): answer(reply) { () throws(Errno) in try disk.write(bytes, at: GuestOffset(offset.bytes)) }
+    case (.disk, .direct):
+      answer(bytes.count, reply) { () throws(Errno) in try disk.write(bytes, at: GuestOffset(offset.bytes)) }
     case (.disk, .writeback): writeBack(bytes, at: GuestOffset(offset.bytes), reply: reply)
     case (.control, _):
       control.write(bytes, at: offset, waiting: !texts.isNonBlocking(file.handle), reply: reply)
     case (let node?, _):
-      answer(reply) { () throws(Errno) in
+      answer(bytes.count, reply) { () throws(Errno) in
         guard offset.bytes == 0 else { throw Errno(EINVAL) }
         try settings.set(node, to: bytes.withoutNewline)
-        return bytes.count
       }
     case (nil, _): reply.fail(Errno(ENOENT))
     }
   }
 
-  private func answer(_ reply: consuming WriteReply, _ body: () throws(Errno) -> Int) {
+  private func answer(_ count: Int, _ reply: consuming WriteReply, _ body: () throws(Errno) -> Void) {
     let result = Result { () throws(Errno) in try body() }
     switch result {
-    case .success(let count): reply.succeed(count: count)
+    case .success: reply.succeed(count: count)
     case .failure(let error): reply.fail(error)
     }
   }
 
   private func writeBack(_ bytes: Span<UInt8>, at offset: GuestOffset, reply: consuming WriteReply) {
+    let count = bytes.count
     switch disk.writeBack(bytes, at: offset) {
-    case .success(let count): reply.succeed(count: count)
+    case .success: reply.succeed(count: count)
     case .failure(let error): reply.fail(error)
     case nil:
       let held = reply.hold()
       disk.park(bytes, at: offset) { result in
         switch result {
-        case .success(let count): held.succeed(count: count)
+        case .success: held.succeed(count: count)
         case .failure(let error): held.fail(error)
         }
       }

@@ -16,6 +16,7 @@ package final class MountedDisk: Sendable {
 
   package let job: StreamJob
   private let chain: BackingChain
+  private let tree: ExportTree
   private let session: FUSESession
   private let options: ExportOptions
 
@@ -26,7 +27,7 @@ package final class MountedDisk: Sendable {
     self.chain = chain
     self.options = options
     job = StreamJob(chain, options: options.job)
-    let tree = ExportTree(chain: chain, job: job, options: options)
+    tree = ExportTree(chain: chain, job: job, options: options)
     do throws(FUSESessionError) {
       session = try FUSESession.mount(
         at: options.mountPoint,
@@ -69,14 +70,26 @@ package final class MountedDisk: Sendable {
     }
   }
 
+  /// Gives up waiting for the last close: what the kernel still keeps is written back, and everything made durable. The
+  /// images stay open, for requests may come until the process ends, which it should do at once.
+  package func giveUp() -> Outcome {
+    session.invalidateData(of: Node.disk.inode)
+    return outcome { () throws(ChainError) in try chain.flush() }
+  }
+
   private func finish() -> Outcome {
+    // A worker that hangs in a base holds the chain's layers; the end of the process will close them.
     let isHome = job.shutDown(patience: Self.patience)
+    return outcome { () throws(ChainError) in if isHome { try chain.close() } else { try chain.flush() } }
+  }
+
+  private func outcome(of body: () throws(ChainError) -> Void) -> Outcome {
+    let wasLost = chain.isDurabilityLost
     do throws(ChainError) {
-      // A worker that hangs in a base holds the chain's layers; the end of the process will close them.
-      if isHome { try chain.close() } else { try chain.flush() }
+      try body()
     } catch {
-      return .lost(error.message)
+      if !wasLost { return .lost(error.message) }
     }
-    return .clean
+    return wasLost ? .lost(tree.disk.faults.last) : .clean
   }
 }

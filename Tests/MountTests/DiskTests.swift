@@ -34,10 +34,7 @@ struct DiskTests {
   @Test func whatWasWrittenIsInTheImageAfterTheEnd() throws {
     let mount = try TestMount(top)
     try HostFile(mount.path("disk")).write([UInt8](repeating: 9, count: 300_000), at: 1_000_001)
-    guard case .clean = mount.end() else {
-      Issue.record("the end was not clean")
-      return
-    }
+    #expect(try mount.end().isClean)
     var expected = [UInt8](repeating: 7, count: 1 << 20) + [UInt8](repeating: 0, count: images.size - 1 << 20)
     expected.replaceSubrange(1_000_001..<1_300_001, with: repeatElement(9, count: 300_000))
     #expect(try images.contents("top.qcow2") == expected)
@@ -87,42 +84,41 @@ struct DiskTests {
     #expect(outcome.succeeded)
   }
 
-  @Test func aDirectWritePastTheEndIsCutThereAndThenHasNoSpace() throws {
+  @Test func aDirectWritePastTheEndHasNoSpace() throws {
     let mount = try TestMount(top)
     let line = "dd if=/dev/zero of=$MNT/disk bs=8k count=2 seek=\(images.size - 4096) oflag=direct,seek_bytes conv=notrunc"
     let outcome = try shell(line, in: mount)
     #expect(outcome.output.contains("No space left on device"))
-    #expect(outcome.output.contains("4096 bytes"))
     #expect(try size(mount) == images.size)
   }
 
   @Test func aCachedWritePastTheEndFailsAtTheSyncAndTheSizeIsPutRight() throws {
     let mount = try TestMount(top)
-    let disk = try HostFile(mount.path("disk"))
-    try disk.write([1], at: images.size + 10_000)
-    #expect(throws: HostError(ENOSPC)) { try HostError.check(fsync(disk.descriptor)) }
-    #expect(poll { try? size(mount) == images.size ? true : nil } == true)
-    // Nothing is lost but what lay outside.
-    try disk.write([1], at: 0)
-    try HostError.check(fsync(disk.descriptor))
-    guard case .clean = mount.end() else {
-      Issue.record("the end was not clean")
-      return
+    do {
+      let disk = try HostFile(mount.path("disk"))
+      try disk.write([1], at: images.size + 10_000)
+      #expect(throws: HostError(ENOSPC)) { try HostError.check(fsync(disk.descriptor)) }
+      #expect(poll { (try? size(mount)) == images.size ? true : nil } == true)
+      // Nothing is lost but what lay outside.
+      try disk.write([1], at: 0)
+      try HostError.check(fsync(disk.descriptor))
     }
+    #expect(try mount.end().isClean)
   }
 
   @Test func directWritesAndSharedMappingsSeeEachOther() throws {
     let mount = try TestMount(top)
-    let disk = try HostFile(mount.path("disk"), O_RDWR)
-    let map = unsafe mmap(nil, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, disk.descriptor, 0)
+    var disk: HostFile? = try HostFile(mount.path("disk"))
+    let map = unsafe mmap(nil, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, disk?.descriptor ?? -1, 0)
     try #require(unsafe map != MAP_FAILED)
     let bytes = unsafe UnsafeMutableRawBufferPointer(start: map, count: 8192)
     #expect(unsafe bytes[5000] == 7)
     unsafe bytes[5000] = 42
     #expect(unsafe msync(map, 8192, MS_SYNC) == 0)
     unsafe munmap(map, 8192)
+    disk = nil
     #expect(try HostFile(mount.path("disk"), O_RDONLY).read(1, at: 5000) == [42])
-    _ = mount.end()
+    _ = try mount.end()
     #expect(try images.contents("top.qcow2")[5000] == 42)
   }
 
@@ -130,7 +126,7 @@ struct DiskTests {
     let mount = try TestMount(top)
     let outcome = try shell(
       "dd if=/dev/urandom of=$MNT/disk bs=1M count=8 conv=notrunc status=none && sha256sum < $MNT/disk", in: mount)
-    _ = mount.end()
+    _ = try mount.end()
     let flat = try images.contents("top.qcow2")
     let file = try TemporaryDirectory()
     let sum = try ExternalProgram("sha256sum").run(file.file("flat", flat))

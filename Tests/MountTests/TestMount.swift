@@ -4,6 +4,7 @@ import Foundation
 import HostStorage
 import StreamJob
 import TestSupport
+import Testing
 
 /// Real mounts need a /dev/fuse that this user may open.
 let canMount = unsafe access("/dev/fuse", R_OK | W_OK) == 0
@@ -42,10 +43,15 @@ final class TestMount: Sendable {
 
   func text(_ name: String) throws -> String { try String(contentsOfFile: path(name), encoding: .utf8) }
 
-  /// Ends the mount as SIGTERM does, and waits until the chain is closed.
-  func end() -> MountedDisk.Outcome {
+  /// Ends the mount as SIGTERM does, and waits until the chain is closed. Nothing may be open in it.
+  func end() throws -> MountedDisk.Outcome {
     disk.end()
-    return outcome.wait { $0 }
+    return try awaitEnd()
+  }
+
+  /// Waits until the chain is closed.
+  func awaitEnd() throws -> MountedDisk.Outcome {
+    try #require(outcome.wait(deadline: .now + .seconds(30)) { $0 }, "something is still open in the mount")
   }
 
   /// Whether the chain is closed.
@@ -55,4 +61,10 @@ final class TestMount: Sendable {
 /// Runs a line of shell, with `$MNT` as the mount; its exit status and output.
 func shell(_ line: String, in mount: TestMount) throws -> ExternalProgram.Outcome {
   try ExternalProgram("env").run("MNT=\(mount.path)", "sh", "-c", line)
+}
+
+extension MountedDisk.Outcome {
+  var isClean: Bool {
+    if case .clean = self { true } else { false }
+  }
 }
