@@ -138,14 +138,14 @@ extension DiskFile {
     try noteWritten(bytes.count, at: offset)
   }
 
-  private func inside(_ bytes: Span<UInt8>, at offset: GuestOffset) -> Span<UInt8> {
-    let range = GuestRange(at: offset, count: ByteCount(bytes.count)).clamped(to: wholeDisk)
-    return bytes.extracting(0..<range.count.bytes)
+  /// How many of `count` bytes from `offset` on lie within the disk.
+  private func countInside(_ count: Int, at offset: GuestOffset) -> Int {
+    GuestRange(at: offset, count: ByteCount(count)).clamped(to: wholeDisk).count.bytes
   }
 
   private func writeInside(_ bytes: Span<UInt8>, at offset: GuestOffset) throws(ChainError) {
-    let inside = inside(bytes, at: offset)
-    if !inside.isEmpty { try chain.write(inside, at: offset) }
+    let count = countInside(bytes.count, at: offset)
+    if count > 0 { try chain.write(bytes.extracting(first: count), at: offset) }
   }
 
   /// Writes pages that the kernel has promised to somebody. nil: there is no space, and they have to be parked.
@@ -161,7 +161,8 @@ extension DiskFile {
   ) {
     let count = bytes.count
     options.log("\(options.source): no space; a write waits, \(options.noSpaceTimeout) at most, until there is some")
-    parked.park([UInt8](copying: inside(bytes, at: offset)), at: offset) { result in
+    let inside = bytes.extracting(first: countInside(count, at: offset))
+    parked.park([UInt8](copying: inside), at: offset) { result in
       answer(self.outcome(ofWritingBack: count, at: offset, result))
     }
   }

@@ -14,7 +14,7 @@ final class ExportTree: FileSystem {
   private let texts: TextFiles
   private let chain: BackingChain
   private let mounted = FileTime(nanoseconds: WallClock.nanoseconds)
-  private let nextControl = Atomic<UInt64>(Node.firstControl)
+  private let lookups = Atomic<UInt64>(0)
   /// The mount's owner.
   private let owner = geteuid()
   private let group = getegid()
@@ -40,9 +40,9 @@ final class ExportTree: FileSystem {
 extension ExportTree {
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard let node = try node(directory).children.first(where: { $0.name == name }) else { throw Errno(ENOENT) }
-    guard node == .control else { return Entry(try attributes(of: node.inode), nameValidity: .seconds(3600)) }
-    let number = nextControl.wrappingAdd(1, ordering: .relaxed).oldValue
-    return Entry(try attributes(of: InodeNumber(number)))
+    guard node.takesWords else { return Entry(try attributes(of: node.inode), nameValidity: .seconds(3600)) }
+    let number = lookups.add(1, ordering: .relaxed).newValue
+    return Entry(try attributes(of: node.inode(lookup: number)))
   }
 
   func attributes(of inode: InodeNumber) throws(Errno) -> FileAttributes {
@@ -87,7 +87,7 @@ extension ExportTree {
     if node == .disk { return try disk.open(flags) }
     if node.kind == .directory { throw Errno(EISDIR) }
     if flags.isWritable {
-      guard node.isWritable, caller.user == 0 || caller.user == owner else { throw Errno(EACCES) }
+      guard node.takesWords, caller.user == 0 || caller.user == owner else { throw Errno(EACCES) }
     }
     return OpenReply(texts.open(node, isNonBlocking: flags.isNonBlocking), usesDirectIO: true)
   }

@@ -44,7 +44,8 @@ extension MountReport {
   }
 
   private func members(of status: StreamStatus) -> [(name: String, value: JSONText)] {
-    let pauses = [("user", status.pause.byUser), ("error", status.pause.error != nil), ("space", status.pause.space != nil)]
+    let pause = status.pause
+    let reasons = [("user", pause.byUser), ("error", pause.error != nil), ("space", pause.space != nil)]
     return [
       ("state", .text(status.state.rawValue)),
       ("done", .number(status.done.bytes)),
@@ -55,7 +56,7 @@ extension MountReport {
       ("on_error", .text(status.onError.rawValue)),
       ("base", status.base.map { .text($0) } ?? .null),
       ("error", .text(error(status))),
-      ("paused_by", .list(pauses.filter(\.1).map { .text($0.0) })),
+      ("paused_by", .list(reasons.filter(\.1).map { .text($0.0) })),
     ]
   }
 }

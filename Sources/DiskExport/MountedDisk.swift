@@ -61,7 +61,7 @@ package final class MountedDisk: Sendable {
     do throws(FUSESessionError) {
       do throws(FUSESessionError) {
         try session.unmount()
-      } catch where error.code == .busy {
+      } catch  where error.code == .busy {
         options.log("\(options.mountPoint): in use; it is served until the last file in it is closed")
         try session.unmount(lazy: true)
       }

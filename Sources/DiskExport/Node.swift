@@ -1,20 +1,22 @@
 import FUSESession
 
-/// A file or directory of the tree; the raw value is its inode number.
+/// A file or directory of the tree. The raw value is its inode number, or the lowest eight bits of it.
+///
+/// A file that takes words gets an inode of its own at each look-up. A write that waits (one to `control` does) holds its
+/// inode's lock in the kernel, and with a write-back cache the kernel takes the longest write for the file's size: neither
+/// may be in the way of another writer or reader.
 enum Node: UInt64, CaseIterable, Sendable {
   case root = 1
   case disk, control, chain, status, metrics, stream
   case state, progress, remaining, speed, onError, base, error
 
-  /// From here on every number means `control`. A write to it that waits holds its inode's lock in the kernel, so each
-  /// look-up gets an inode of its own: neither a second writer nor a reader waits for the first.
-  static let firstControl: UInt64 = 1 << 32
+  init?(_ inode: InodeNumber) { self.init(rawValue: inode.rawValue & 0xFF) }
 
-  init?(_ inode: InodeNumber) {
-    if inode.rawValue >= Self.firstControl { self = .control } else { self.init(rawValue: inode.rawValue) }
-  }
-
+  /// The number that directories show.
   var inode: InodeNumber { InodeNumber(rawValue) }
+
+  /// The inode of look-up number `lookup`.
+  func inode(lookup: UInt64) -> InodeNumber { InodeNumber(lookup << 8 | rawValue) }
 
   var name: String {
     switch self {
@@ -46,5 +48,6 @@ enum Node: UInt64, CaseIterable, Sendable {
     }
   }
 
-  var isWritable: Bool { permissions & 0o200 != 0 }
+  /// Whether it is written word by word.
+  var takesWords: Bool { self != .disk && permissions & 0o200 != 0 }
 }

@@ -50,7 +50,8 @@ struct DiskTests {
 
   @Test func aRedirectionIntoItOverwritesItsBeginning() throws {
     let mount = try TestMount(top)
-    #expect(try shell("printf abc > $MNT/disk && dd if=$MNT/disk bs=4 count=1 status=none", in: mount).output == "abc\u{7}")
+    let outcome = try shell("printf abc > $MNT/disk && head -c4 $MNT/disk", in: mount)
+    #expect(outcome.output == "abc\u{7}")
     #expect(try size(mount) == images.size)
   }
 
@@ -77,17 +78,16 @@ struct DiskTests {
 
   @Test func timesAreTakenAndFsyncWorksAfterwards() throws {
     let mount = try TestMount(top)
-    let outcome = try shell(
-      "touch -d @1000000000 $MNT/disk && stat -c %Y $MNT/disk && dd if=/dev/zero of=$MNT/disk bs=4k count=1 conv=notrunc,fsync status=none",
-      in: mount)
-    #expect(outcome.output == "1000000000\n")
-    #expect(outcome.succeeded)
+    let touched = try shell("touch -d @1000000000 $MNT/disk && stat -c %Y $MNT/disk", in: mount)
+    #expect(touched.output == "1000000000\n")
+    let line = "dd if=/dev/zero of=$MNT/disk bs=4k count=1 conv=notrunc,fsync status=none"
+    #expect(try shell(line, in: mount).succeeded)
   }
 
   @Test func aDirectWritePastTheEndHasNoSpace() throws {
     let mount = try TestMount(top)
-    let line = "dd if=/dev/zero of=$MNT/disk bs=8k count=2 seek=\(images.size - 4096) oflag=direct,seek_bytes conv=notrunc"
-    let outcome = try shell(line, in: mount)
+    let place = "seek=\(images.size - 4096) oflag=direct,seek_bytes conv=notrunc"
+    let outcome = try shell("dd if=/dev/zero of=$MNT/disk bs=8k count=2 \(place)", in: mount)
     #expect(outcome.output.contains("No space left on device"))
     #expect(try size(mount) == images.size)
   }

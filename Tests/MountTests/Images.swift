@@ -22,10 +22,12 @@ final class Images: Sendable {
     return path(name)
   }
 
-  /// A raw image that begins with `bytes`.
+  /// A raw image that begins with `bytes`; the rest is a hole.
   @discardableResult
   func raw(_ name: String, _ bytes: [UInt8] = []) throws -> String {
-    try directory.file(name, bytes + [UInt8](repeating: 0, count: size - bytes.count))
+    let path = try directory.file(name, bytes)
+    try HostError.check(unsafe truncate(path, size))
+    return path
   }
 
   /// Fills a range of an image through qemu-io.

@@ -13,6 +13,8 @@ let canMount = unsafe access("/dev/fuse", R_OK | W_OK) == 0
 final class TestMount: Sendable {
   let disk: MountedDisk
   let path: String
+  /// What the mount had logged.
+  let log = Monitor<[String]>([])
   private let directory: TemporaryDirectory
   private let outcome = Monitor<MountedDisk.Outcome?>(nil)
 
@@ -25,7 +27,7 @@ final class TestMount: Sendable {
     path = directory.path
     let opened = try ChainOpener.open(path: image, options: chainOptions)
     let chain = BackingChain(layers: opened.layers, active: opened.active)
-    var options = ExportOptions(mountPoint: path, source: image) { _ in }
+    var options = ExportOptions(mountPoint: path, source: image) { [log] line in log.withLock { $0.append(line) } }
     options.job.start = .off
     options.job.minimumFree = .bytes(0)
     configure(&options)
