@@ -70,6 +70,10 @@ let package = Package(
       "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("Qcow2FormatTests", of: ["Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("QemuInteropTests", of: ["BackingChain", "Qcow2Format", "ImageFormat", "HostStorage"]),
+    tests(
+      "DiskExportTests",
+      of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
+    tests("MountTests", of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(

@@ -75,6 +75,9 @@ package final class BackingChain: Sendable {
   /// Whether a failed sync has made it unknown what is durable.
   package var isDurabilityLost: Bool { flusher?.isLost ?? false }
 
+  /// Makes every later flush fail, for bytes that the guest believes to be written were lost.
+  package func loseDurability() { flusher?.lose() }
+
   /// Flushes, leaves a clean image, closes and unlocks all layers. No request may be running.
   package func close() throws(ChainError) {
     defer { for layer in snapshot.layers { layer.close() } }

@@ -1,3 +1,4 @@
+import Glibc
 import HostStorage
 import ImageFormat
 
@@ -39,7 +40,12 @@ final class Flusher: Sendable {
     _ = try? HostThread.start(name: "flatcow-flush") { self.run() }
   }
 
+  func lose() { state.withLock { $0.isLost = true } }
+
   func flush() throws(ChainError) {
+    if isLost {
+      throw ChainError(StorageError(code: .syncLost, errno: EIO, operation: "sync", path: image.storage.path))
+    }
     state.withLock { $0.unflushed = 0 }
     do {
       try image.flush()

@@ -1,0 +1,47 @@
+import HostStorage
+
+/// A JSON value to be written.
+enum JSONText {
+  case null
+  case bool(Bool)
+  case number(Int)
+  case text(String)
+  case list([JSONText])
+  /// Members in the order in which they are written.
+  case object([(name: String, value: JSONText)])
+
+  /// Bytes of any kind; those that are no UTF-8 are shown as `printable` shows them.
+  static func bytes(_ bytes: [UInt8]) -> JSONText {
+    .text(String(validating: bytes, as: UTF8.self) ?? printable(bytes))
+  }
+
+  /// The value on one line.
+  var written: String {
+    switch self {
+    case .null: "null"
+    case .bool(let value): value ? "true" : "false"
+    case .number(let value): String(value)
+    case .text(let value): Self.quoted(value)
+    case .list(let values): "[" + values.map(\.written).joined(separator: ", ") + "]"
+    case .object(let members):
+      "{" + members.map { "\(Self.quoted($0.name)): \($0.value.written)" }.joined(separator: ", ") + "}"
+    }
+  }
+
+  private static func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\n": result += "\\n"
+      case "\t": result += "\\t"
+      case _ where scalar.value < 0x20:
+        let digits = String(scalar.value, radix: 16)
+        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result + "\""
+  }
+}

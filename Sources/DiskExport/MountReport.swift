@@ -1,0 +1,54 @@
+import BackingChain
+import Glibc
+import HostStorage
+import ImageFormat
+import StreamJob
+
+/// What can be read about a mount, file by file. Nothing here touches an image, so it answers whatever hangs.
+struct MountReport: Sendable {
+  let chain: BackingChain
+  let job: StreamJob
+  let disk: DiskFile
+  let control: ControlFile
+  let mountPoint: String
+
+  /// What stands in a file now.
+  func text(of node: Node) -> [UInt8] {
+    switch node {
+    case .control: control.text
+    case .chain: Array(chainLines.utf8)
+    case .status: Array((status.written + "\n").utf8)
+    case .metrics: Array(metrics.utf8)
+    default: Array((value(of: node) + "\n").utf8)
+    }
+  }
+
+  private func value(of node: Node) -> String {
+    let status = job.status
+    return switch node {
+    case .state: status.state.rawValue
+    case .progress: "\(status.done.bytes) \(status.total.bytes)"
+    case .remaining: "\(status.remaining.bytes)"
+    case .speed: "\(status.speed.bytes)"
+    case .onError: status.onError.rawValue
+    case .base: status.base ?? ""
+    case .error: error(status)
+    default: ""
+    }
+  }
+
+  /// The job's last error; that the disk cannot be completed any more outlasts it.
+  func error(_ status: StreamStatus) -> String {
+    guard status.error.isEmpty, chain.isDurabilityLost else { return status.error }
+    return """
+      \(chain.snapshot.layers[0].path): written data was lost (\(disk.faults.last)); nothing can be completed any more: \
+      copy what is needed, and unmount
+      """
+  }
+
+  private var chainLines: String {
+    chain.snapshot.layers.enumerated().map { index, layer in
+      "\(index) \(layer.image.format) \(layer.virtualSize.bytes) \(layer.path)\n"
+    }.joined()
+  }
+}
