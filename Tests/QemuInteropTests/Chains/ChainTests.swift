@@ -25,18 +25,23 @@ import Testing
   }
 }
 
-/// Where a stream stops, and when that is said.
+/// Where streams stop, one after the other, and when that is said.
 struct StreamPlan: Sendable {
-  /// The layer that is kept; nil flattens the chain.
-  let base: Int?
+  /// The layers that are kept; nil flattens the chain.
+  let bases: [Int?]
   /// Everything is populated first, and the base chosen then.
   let isLate: Bool
 
   /// Two of the possible ones; all of them in a full run.
   static func plans(for recipe: ChainRecipe) -> [StreamPlan] {
-    guard recipe.depth > 0 else { return [StreamPlan(base: nil, isLate: false)] }
-    let kept = (1...recipe.depth).flatMap { [StreamPlan(base: $0, isLate: false), StreamPlan(base: $0, isLate: true)] }
-    let all = kept + [StreamPlan(base: nil, isLate: false)]
+    guard recipe.depth > 0 else { return [StreamPlan(bases: [nil], isLate: false)] }
+    let kept = (1...recipe.depth).flatMap { base in
+      [
+        StreamPlan(bases: [base], isLate: false), StreamPlan(bases: [base], isLate: true),
+        StreamPlan(bases: [base, nil], isLate: false),
+      ]
+    }
+    let all = kept + [StreamPlan(bases: [nil], isLate: false)]
     if TestRun.isFull { return all }
     var random = SeededRandom(seed: recipe.seed)
     return Array(all.shuffled(using: &random).prefix(2))

@@ -26,7 +26,9 @@ struct StreamRun {
     try disk.expectHolesAreZeros()
     try disk.change(times: 12, clusterSize: clusterSize)
     try disk.expectModel("written")
-    let isCompleted = try recipe.depth > 0 && stream(&disk)
+    let layers = disk.layers
+    var isCompleted = false
+    for base in plan.bases where recipe.depth > 0 { isCompleted = try stream(&disk, to: base.map { layers[$0] }) }
     try disk.change(times: 6, clusterSize: clusterSize)
     try disk.expectModel("completed")
     try disk.expectHolesAreZeros()
@@ -37,12 +39,17 @@ struct StreamRun {
     try Qemu.expect(copy.top, reads: disk.model)
     let info = try Qemu.info(copy.top)
     if isCompleted {
-      #expect(info.backing == plan.base.map { images.names[$0] })
-      #expect(info.backingFormat == plan.base.map { images.formats[$0] })
+      let base = plan.bases.last ?? nil
+      #expect(info.backing == base.map { images.names[$0] })
+      #expect(info.backingFormat == base.map { images.formats[$0] })
     } else {
       #expect(info.backing == recorded.backing)
     }
     #expect(info.bitmaps == [])
+    if recipe.top.dataFile == .raw {
+      let data = try Data(contentsOf: URL(filePath: copy.top + ".data"))
+      #expect(data.prefix(disk.model.count) == Data(disk.model), "the data file alone is not the disk")
+    }
     #expect(try lowerFiles(copy.directory) == before, "a backing image was written")
     if let snapshot {
       #expect(try Data(Qemu.bytes(of: copy.top, snapshot: "s1")) == Data(snapshot), "the snapshot was changed")
@@ -50,9 +57,11 @@ struct StreamRun {
   }
 
   /// Streams and completes; false where that has to be refused.
-  private func stream(_ disk: inout CheckedDisk) throws -> Bool {
-    let base = plan.base.map { disk.layers[$0] }
-    let name = plan.base.map { RecordedBacking(name: Array(images.names[$0].utf8), format: images.formats[$0]) }
+  private func stream(_ disk: inout CheckedDisk, to base: Layer?) throws -> Bool {
+    let depth = disk.layers.count - 1
+    let place = base.flatMap { base in disk.layers.firstIndex { $0 === base } }
+    let name = base.flatMap { $0.path.split(separator: "/").last }
+      .map { RecordedBacking(name: Array($0.utf8), format: base?.image.format) }
     guard recipe.snapshots != .needingBacking else {
       let error = #expect(throws: ChainError.self) { try disk.chain.check(backing: name) }
       #expect(error?.code == .snapshotsNeedBacking)
@@ -66,7 +75,7 @@ struct StreamRun {
     try disk.stream(above: base, disturbedBy: plan.isLate ? 0 : 2, clusterSize: clusterSize)
     try disk.expectModel("populated above the base")
     try disk.chain.complete(recording: name, keeping: base)
-    #expect(disk.layers.count == (plan.base.map { recipe.depth - $0 + 2 } ?? 1))
+    #expect(disk.layers.count == (place.map { depth - $0 + 2 } ?? 1))
     return true
   }
 
