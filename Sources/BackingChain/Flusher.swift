@@ -17,7 +17,7 @@ final class Flusher: Sendable {
     var unflushed: ByteCount = 0
     var isStopped = false
     var isLost = false
-    var hasThread = false
+    var thread: HostThread?
   }
 
   init(image: any WritableImage) {
@@ -29,15 +29,12 @@ final class Flusher: Sendable {
 
   /// Counts what was written. The first write starts the thread.
   func note(written count: ByteCount) {
-    let startsThread = state.withLock { state in
+    state.withLock { state in
       state.unflushed += count
-      if state.hasThread || state.isStopped { return false }
-      state.hasThread = true
-      return true
+      guard state.thread == nil, !state.isStopped else { return }
+      // Without a thread, data waits for the guest's own fsync.
+      state.thread = try? HostThread.start(name: "flatcow-flush") { self.run() }
     }
-    guard startsThread else { return }
-    // Without a thread, data waits for the guest's own fsync.
-    _ = try? HostThread.start(name: "flatcow-flush") { self.run() }
   }
 
   func lose() { state.withLock { $0.isLost = true } }
@@ -55,9 +52,13 @@ final class Flusher: Sendable {
     }
   }
 
-  /// Ends the thread; what is unflushed is the caller's to flush.
+  /// Ends the thread, and returns when it touches the image no more; what is unflushed is the caller's to flush.
   func stop() {
-    state.withLock { $0.isStopped = true }
+    let thread = state.withLock { state in
+      state.isStopped = true
+      return state.thread
+    }
+    thread?.join()
   }
 
   private func run() {
