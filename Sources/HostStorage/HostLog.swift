@@ -17,13 +17,16 @@ package enum SystemLog {
   }
 }
 
-/// Where a person is told what is not a result.
-package enum StandardError {
-  package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+/// Where a person is told something: results on one, all else on the other.
+package enum StandardStream: Int32, Sendable {
+  case output = 1
+  case error = 2
 
-  /// Writes `text` as it is; what the other end does not take is lost.
-  package static func write(_ text: String) {
+  package var isTerminal: Bool { isatty(rawValue) == 1 }
+
+  /// Writes `text` as it is, past every buffer; what the other end does not take is lost.
+  package func write(_ text: String) {
     let bytes = Array(text.utf8)
-    _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(rawValue, $0.baseAddress, $0.count) }
   }
 }

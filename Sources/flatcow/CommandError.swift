@@ -31,4 +31,4 @@ struct CommandError: Error, Equatable {
 }
 
 /// Says something on the way that is no error.
-func printNote(_ sentence: String) { StandardError.write("flatcow: \(sentence)\n") }
+func printNote(_ sentence: String) { StandardStream.error.write("flatcow: \(sentence)\n") }

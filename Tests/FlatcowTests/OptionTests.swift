@@ -130,13 +130,13 @@ import Testing
       base=a#b
       trust-chain
       """
-    let options = try Configuration.parse(text, path: "conf")
+    let options = try Configuration.options(in: text, path: "conf")
     #expect(
       options.job.speed == ByteCount(20 << 20) && options.chain.trustsChain && options.job.base == Array("a#b".utf8))
   }
 
   @Test func aWrongLineIsNamed() throws {
-    let error = try #require(throws: CommandError.self) { try Configuration.parse("ro\nspeed=x\n", path: "conf") }
+    let error = try #require(throws: CommandError.self) { try Configuration.options(in: "ro\nspeed=x\n", path: "conf") }
     #expect(error.outcome == .usage && error.sentence.hasPrefix("conf:2: speed=x"))
   }
 }

@@ -11,9 +11,11 @@ struct JobStatus: Equatable, Sendable {
   var remaining: ByteCount
   /// A sentence; empty when there is none.
   var error: String
+  /// Not by a person, and not for want of space, which ends by itself.
+  var isPausedByError = false
 
-  /// Stopped by an error, not by a person: somebody has to look.
-  var isStopped: Bool { state == .failed || state == .paused && !error.isEmpty }
+  /// Somebody has to look before it goes on.
+  var isStopped: Bool { state == .failed || isPausedByError }
 
   var fraction: Double { total.bytes == 0 ? 1 : min(1, Double(done.bytes) / Double(total.bytes)) }
 
@@ -22,7 +24,7 @@ struct JobStatus: Equatable, Sendable {
     switch state {
     case .idle: "nothing to copy"
     case .running: "copying"
-    case .paused: error.isEmpty ? "paused; `flatcow resume` goes on" : "paused by an error"
+    case .paused: error.isEmpty ? "paused; `flatcow resume` goes on" : "paused"
     case .pending: "all copied; waiting for `flatcow finish`"
     case .finishing: "recording the backing file"
     case .completed: "completed"
@@ -44,6 +46,11 @@ extension MountedTree {
       throw CommandError(.environment, "\(path(of: .progress)): not two numbers")
     }
     return JobStatus(
-      state: state, done: ByteCount(done), total: ByteCount(total), remaining: ByteCount(left), error: try read(.error))
+      state: state, done: ByteCount(done), total: ByteCount(total), remaining: ByteCount(left), error: try read(.error),
+      isPausedByError: state == .paused ? try isPausedByError() : false)
+  }
+
+  private func isPausedByError() throws(CommandError) -> Bool {
+    try read(.status).firstMatch(of: /"paused_by"\s*:\s*\[([^\]]*)\]/)?.1.contains("\"error\"") ?? false
   }
 }

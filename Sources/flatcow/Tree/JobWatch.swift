@@ -9,7 +9,7 @@ struct JobWatch: ~Copyable {
   private let state: WatchedText
   private var line = ProgressLine()
   private let started = ContinuousClock.now
-  private let isTerminal = StandardError.isTerminal
+  private let isTerminal = StandardStream.error.isTerminal
   private var shown = (state: JobState.idle, percent: -1)
   private var isLineOpen = false
 
@@ -24,13 +24,15 @@ struct JobWatch: ~Copyable {
 
   /// Looks once, and shows what is seen.
   mutating func look() throws(CommandError) -> JobStatus {
+    // A change is reported until this very descriptor has read past it.
+    _ = try? state.read()
     let status = try tree.jobStatus()
     let text = line.text(for: status, at: .now - started)
     if isTerminal {
-      StandardError.write("\r\u{1B}[K\(text)")
+      StandardStream.error.write("\r\u{1B}[K\(text)")
       isLineOpen = true
     } else if shown != (status.state, Int(status.fraction * 100)) {
-      StandardError.write("\(text)\n")
+      StandardStream.error.write("\(text)\n")
     }
     shown = (status.state, Int(status.fraction * 100))
     return status
@@ -49,7 +51,7 @@ struct JobWatch: ~Copyable {
   }
 
   deinit {
-    if isLineOpen { StandardError.write("\n") }
+    if isLineOpen { StandardStream.error.write("\n") }
   }
 }
 

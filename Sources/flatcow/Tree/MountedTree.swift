@@ -78,15 +78,6 @@ struct MountedTree: Sendable {
     guard error.operation == "write", let text = try? TextFile.read(path(of: .error)) else { return nil }
     return text.split(separator: "\n").first.map(String.init)
   }
-
-  /// The process that serves the mount.
-  func daemon() throws(CommandError) -> Int32 {
-    let status = try read(.status)
-    guard let match = status.firstMatch(of: /"pid"\s*:\s*([0-9]+)/), let id = Int32(match.1) else {
-      throw CommandError(.environment, "\(path(of: .status)): no pid in it")
-    }
-    return id
-  }
 }
 
 /// `path` from the root, without looking at anything: dots and doubled slashes go, links stay.

@@ -13,7 +13,7 @@ struct ImageArguments: ParsableArguments {
   /// The chain, opened for reading; to be closed by `body`'s end.
   func withChain(_ body: ([Layer]) throws -> Void) throws {
     var options = try Configuration.defaults()
-    for list in self.options { try options.apply(list) }
+    for list in ["ro"] + self.options { try options.apply(list) }
     options.chain.isReadOnly = true
     let chain: OpenedChain
     do {

@@ -90,7 +90,7 @@ struct Wait: ParsableCommand {
     let last = try watch.follow(timeout: timeout) { (status: JobStatus) throws(CommandError) in
       switch status.state {
       case .idle, .pending, .completed, .failed, .cancelled: status
-      case .paused: status.isStopped ? status : nil
+      case .paused: status.isPausedByError ? status : nil
       case .running, .finishing: nil
       }
     }

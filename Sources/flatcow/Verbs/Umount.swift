@@ -15,9 +15,9 @@ struct Umount: ParsableCommand {
 extension MountedTree {
   func unmount(lazily: Bool) throws(CommandError) {
     if lazily { return try detach(lazily: true) }
-    // Held before the unmount: afterwards the mount can't be asked who serves it.
-    let id = Result { () throws(CommandError) in try daemon() }
-    let process = (try? id.get()).flatMap(WatchedProcess.init(id:))
+    // Looked at before the unmount: afterwards the mount can't be asked any more.
+    let status = try? read(.status)
+    let process = status.flatMap(daemon).flatMap(WatchedProcess.init(id:))
     try detach(lazily: false)
     guard let process else {
       throw CommandError(
@@ -28,10 +28,16 @@ extension MountedTree {
         """)
     }
     _ = process.hasEnded(within: -1)
-    if let code = process.exitCode, code != 0 {
+    let wasLost = status?.contains(/"durability"\s*:\s*"lost"/) ?? false
+    if wasLost || process.exitCode ?? 0 != 0 {
       throw CommandError(
         .failed, "\(image): unmounted, but not all of it is durable; the system's log says what was lost")
     }
+  }
+
+  /// The process that serves the mount.
+  private func daemon(in status: String) -> Int32? {
+    status.firstMatch(of: /"pid"\s*:\s*([0-9]+)/).flatMap { Int32($0.1) }
   }
 
   private func detach(lazily: Bool) throws(CommandError) {
