@@ -1,7 +1,7 @@
 import HostStorage
 
 /// A JSON value to be written.
-enum JSONText {
+package enum JSONText {
   case null
   case bool(Bool)
   case number(Int)
@@ -11,12 +11,12 @@ enum JSONText {
   case object([(name: String, value: JSONText)])
 
   /// Bytes of any kind; those that are no UTF-8 are shown as `printable` shows them.
-  static func bytes(_ bytes: [UInt8]) -> JSONText {
+  package static func bytes(_ bytes: [UInt8]) -> JSONText {
     .text(String(validating: bytes, as: UTF8.self) ?? printable(bytes))
   }
 
   /// The value on one line.
-  var written: String {
+  package var written: String {
     switch self {
     case .null: "null"
     case .bool(let value): value ? "true" : "false"

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BackingChain
+import DiskExport
 import HostStorage
 import ImageFormat
 
@@ -10,7 +11,7 @@ struct Chain: ParsableCommand {
 
   func run() throws {
     try image.withChain { layers in
-      if image.json { return print(try JSONText.list(layers.map(describe)).text) }
+      if image.json { return print(try JSONText.list(layers.map(describe)).written) }
       for (index, layer) in layers.enumerated() {
         print("\(index) \(layer.image.format) \(layer.virtualSize.bytes) \(layer.path)")
       }
@@ -20,13 +21,13 @@ struct Chain: ParsableCommand {
   /// The members have the names that `qemu-img info` gives them.
   private func describe(_ layer: Layer) throws(ChainError) -> JSONText {
     var members: [(name: String, value: JSONText)] = [
-      ("filename", .string(layer.path)), ("format", .string(layer.image.format)),
+      ("filename", .text(layer.path)), ("format", .text(layer.image.format)),
       ("virtual-size", .number(layer.virtualSize.bytes)), ("actual-size", .number(layer.opened.allocated.bytes)),
     ]
     if layer.image.clusterSize > 1 { members.append(("cluster-size", .number(layer.image.clusterSize.bytes))) }
     if let backing = layer.image.backing {
-      members.append(("backing-filename", .string(printable(backing.name))))
-      if let format = backing.format { members.append(("backing-filename-format", .string(format))) }
+      members.append(("backing-filename", .bytes(backing.name)))
+      if let format = backing.format { members.append(("backing-filename-format", .text(format))) }
     }
     return .object(members)
   }
@@ -42,7 +43,7 @@ struct Map: ParsableCommand {
       if image.json {
         var runs: [JSONText] = []
         try ChainMap(layers: layers).forEachRun { runs.append($0.json) }
-        return print(JSONText.list(runs).text)
+        return print(JSONText.list(runs).written)
       }
       print("START LENGTH OFFSET LAYER")
       try ChainMap(layers: layers).forEachRun { run in

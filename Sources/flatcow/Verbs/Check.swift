@@ -1,4 +1,5 @@
 import ArgumentParser
+import DiskExport
 import HostStorage
 import ImageFormat
 import Qcow2Format
@@ -37,7 +38,7 @@ struct Check: ParsableCommand {
       throw CommandError(outcome, error.description)
     }
     defer { storage.close() }
-    if json { print(report.json(path: path).text) } else { print("\(path): \(report.text)") }
+    if json { print(report.json(path: path).written) } else { print("\(path): \(report.text)") }
     if report.errors > 0 {
       throw CommandError(.checkFoundErrors, "\(path): \(report.summary); `flatcow check --repair` may mend it")
     }
@@ -68,7 +69,7 @@ extension CheckReport {
   /// The members have the names that qemu-img gives them; the counts are left out where they are 0, as there.
   fileprivate func json(path: String) -> JSONText {
     var members: [(name: String, value: JSONText)] = [
-      ("filename", .string(path)), ("format", .string("qcow2")), ("check-errors", .number(0)),
+      ("filename", .text(path)), ("format", .text("qcow2")), ("check-errors", .number(0)),
       ("total-clusters", .number(totalClusters)), ("allocated-clusters", .number(dataClusters)),
     ]
     if compressedClusters > 0 { members.append(("compressed-clusters", .number(compressedClusters))) }
