@@ -69,7 +69,7 @@ let package = Package(
     tests(
       "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("Qcow2FormatTests", of: ["Qcow2Format", "ImageFormat", "HostStorage"]),
-    tests("QemuInteropTests", of: ["BackingChain", "Qcow2Format", "ImageFormat", "HostStorage"]),
+    tests("QemuInteropTests", of: ["flatcow", "BackingChain", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests(
       "DiskExportTests",
       of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
