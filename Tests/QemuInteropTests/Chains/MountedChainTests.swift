@@ -41,7 +41,7 @@ struct MountedRun {
     #expect(try Data(contentsOf: disk) == Data(bytes), "the disk is not what qemu-img converts it to")
     var model = bytes
     try change(disk, &model)
-    let isCompleted = try complete(mountpoint)
+    let isCompleted = try completeAll(mountpoint)
     try change(disk, &model)
     #expect(try Data(contentsOf: disk) == Data(model), "the disk is not what was written")
     try flatcow("umount", mountpoint)
@@ -50,8 +50,9 @@ struct MountedRun {
     try Qemu.expect(copy.top, reads: model)
     guard isCompleted else { return }
     let info = try Qemu.info(copy.top)
-    #expect(info.backing == plan.base.map { images.names[$0] })
-    #expect(info.backingFormat == plan.base.map { images.formats[$0] })
+    let last = try #require(plan.bases.last)
+    #expect(info.backing == last.map { images.names[$0] })
+    #expect(info.backingFormat == last.map { images.formats[$0] })
   }
 
   private func flatcow(_ arguments: String...) throws {
@@ -59,13 +60,19 @@ struct MountedRun {
     try #require(outcome.succeeded, "flatcow \(arguments.joined(separator: " ")): \(outcome.output)")
   }
 
-  /// Whether the chain can be completed at all; then it is, with a base that was set at the mount or is named now.
-  private func complete(_ mountpoint: String) throws -> Bool {
+  /// Whether the chain can be completed at all; then it is, with a base that was set at the mount or is named now, and
+  /// once more where the plan has a second base.
+  private func completeAll(_ mountpoint: String) throws -> Bool {
     guard recipe.depth > 0, recipe.snapshots != .needingBacking else { return false }
-    if plan.isLate, let base = plan.base {
+    if plan.isLate, let base = plan.bases[0] {
       try flatcow("wait", mountpoint, "--timeout", "60")
       try flatcow("finish", mountpoint, images.names[base], "--timeout", "60")
     } else {
+      try flatcow("finish", mountpoint, "--timeout", "60")
+    }
+    for base in plan.bases.dropFirst() {
+      let line = (base.map { images.names[$0] } ?? "") + "\n"
+      try Data(line.utf8).write(to: URL(filePath: mountpoint + "/stream/base"))
       try flatcow("finish", mountpoint, "--timeout", "60")
     }
     return true
@@ -90,7 +97,7 @@ struct MountedRun {
     var options = ["data-file=allow", "min-free=0"]
     if recipe.hasBitmaps { options.append("bitmaps=drop") }
     if recipe.lacksFormat { options.append("backing-format=\(images.formats[1])") }
-    if let base = plan.base, !plan.isLate { options.append("base=\(images.names[base])") }
+    if let base = plan.bases[0], !plan.isLate { options.append("base=\(images.names[base])") }
     return options.joined(separator: ",")
   }
 }
