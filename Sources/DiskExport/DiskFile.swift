@@ -22,15 +22,19 @@ final class DiskFile: Sendable {
   private let options: ExportOptions
   private let times: Mutex<Times>
   private let writers = Atomic<Int>(0)
+  private let session: SessionLink
   private let sizeInKernel: SizeInKernel
 
-  init(chain: BackingChain, job: StreamJob, options: ExportOptions) {
+  init(chain: BackingChain, job: StreamJob, options: ExportOptions, session: SessionLink) {
     self.chain = chain
+    self.session = session
     self.job = job
     self.options = options
     faults = FaultLog(log: options.log)
     sizeInKernel = SizeInKernel(mountPoint: options.mountPoint, size: chain.virtualSize)
-    parked = ParkedWrites(chain: chain, timeout: options.noSpaceTimeout)
+    parked = ParkedWrites(chain: chain, timeout: options.noSpaceTimeout) {
+      options.log("\(options.source): no space; writes wait, \(options.noSpaceTimeout) at most, until there is some")
+    }
     let modified = FileTime(nanoseconds: chain.snapshot.layers[0].opened.modified)
     times = Mutex(Times(accessed: modified, modified: modified, changed: modified))
   }
@@ -56,6 +60,9 @@ final class DiskFile: Sendable {
 // MARK: Attributes
 
 extension DiskFile {
+  /// The kernel looks at the attributes with every write(2). Nothing but the blocks ever changes behind its back.
+  private static let validity: Duration = .seconds(1)
+
   func attributes() throws(Errno) -> FileAttributes {
     let size = chain.virtualSize
     let allocated = mayHaveDirtyPages ? size : try attempt { () throws(ChainError) in try chain.allocatedSize() }
@@ -64,7 +71,7 @@ extension DiskFile {
       inode: Node.disk.inode, kind: .regular, permissions: options.permissions ?? (chain.isWritable ? 0o600 : 0o400),
       owner: options.owner ?? geteuid(), group: options.group ?? getegid(), size: size.bytes,
       blocks: allocated.roundedUp(to: 512).bytes / 512, accessed: times.accessed, modified: times.modified,
-      changed: times.changed)
+      changed: times.changed, validity: Self.validity)
   }
 
   /// A truncation to nothing that comes by name is what `> disk` and `cp x disk` begin with: it is answered with the size
@@ -94,6 +101,8 @@ extension DiskFile {
     if flags.isWritable {
       guard chain.isWritable else { throw Errno(EROFS) }
       writers.add(1, ordering: .relaxed)
+      // The blocks may count as holes what is about to be dirty.
+      if options.cachesPages { session.session?.invalidateAttributes(of: Node.disk.inode) }
     }
     return OpenReply(
       flags.isWritable ? Self.writing : Self.reading, usesDirectIO: !options.cachesPages,
@@ -160,7 +169,6 @@ extension DiskFile {
     _ bytes: Span<UInt8>, at offset: GuestOffset, answer: @escaping @Sendable (Result<Void, Errno>) -> Void
   ) {
     let count = bytes.count
-    options.log("\(options.source): no space; a write waits, \(options.noSpaceTimeout) at most, until there is some")
     let inside = bytes.extracting(first: countInside(count, at: offset))
     parked.park([UInt8](copying: inside), at: offset) { result in
       answer(self.outcome(ofWritingBack: count, at: offset, result))

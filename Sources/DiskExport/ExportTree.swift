@@ -19,9 +19,9 @@ final class ExportTree: FileSystem {
   private let owner = geteuid()
   private let group = getegid()
 
-  init(chain: BackingChain, job: StreamJob, options: ExportOptions) {
+  init(chain: BackingChain, job: StreamJob, options: ExportOptions, session: SessionLink) {
     self.chain = chain
-    disk = DiskFile(chain: chain, job: job, options: options)
+    disk = DiskFile(chain: chain, job: job, options: options, session: session)
     control = ControlFile(chain: chain, job: job)
     settings = StreamSettings(job: job)
     let report = MountReport(chain: chain, job: job, disk: disk, control: control, mountPoint: options.mountPoint)

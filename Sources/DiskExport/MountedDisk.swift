@@ -27,7 +27,8 @@ package final class MountedDisk: Sendable {
     self.chain = chain
     self.options = options
     job = StreamJob(chain, options: options.job)
-    tree = ExportTree(chain: chain, job: job, options: options)
+    let link = SessionLink()
+    tree = ExportTree(chain: chain, job: job, options: options, session: link)
     do throws(FUSESessionError) {
       session = try FUSESession.mount(
         at: options.mountPoint,
@@ -35,6 +36,7 @@ package final class MountedDisk: Sendable {
           source: options.source, isReadOnly: !chain.isWritable, allowsOthers: options.allowsOthers,
           usesWriteback: options.cachesPages, context: options.context),
         fileSystem: tree)
+      link.connect(session)
     } catch {
       _ = job.shutDown(patience: Self.patience)
       throw error

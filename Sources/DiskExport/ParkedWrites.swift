@@ -25,11 +25,14 @@ final class ParkedWrites: Sendable {
 
   private let chain: BackingChain
   private let timeout: Duration
+  private let onFull: @Sendable () -> Void
   private let state = Monitor(State())
 
-  init(chain: BackingChain, timeout: Duration) {
+  /// `onFull` is called when the first write is parked, and again when one is after all had been written.
+  init(chain: BackingChain, timeout: Duration, onFull: @escaping @Sendable () -> Void) {
     self.chain = chain
     self.timeout = timeout
+    self.onFull = onFull
   }
 
   var count: Int { state.read { $0.writes.count } }
@@ -43,6 +46,7 @@ final class ParkedWrites: Sendable {
       return !state.hasThread
     }
     guard startsThread else { return }
+    onFull()
     do throws(StorageError) {
       try HostThread.start(name: "flatcow-parked") { self.run() }
     } catch {
