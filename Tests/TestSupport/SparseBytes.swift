@@ -60,8 +60,8 @@ package struct SparseBytes: Sendable {
   /// Zeros without host space where whole pages are covered.
   package mutating func punch(_ range: Range<Int>) {
     clear(range)
-    Self.forEachPart(of: range) { page, part in
-      if part.count == Self.pageSize { reserved.remove(page) }
+    reserved = reserved.filter {
+      $0 * Self.pageSize < range.lowerBound || ($0 + 1) * Self.pageSize > range.upperBound
     }
   }
 
