@@ -16,8 +16,10 @@ SBIN ?= /sbin
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
 
+# What is installed runs on hosts without Swift.
+RELEASE = $(SWIFT) build -c release --static-swift-stdlib $(CHECKS)
 release:
-	$(SWIFT) build -c release --product flatcow $(CHECKS)
+	$(RELEASE) --product flatcow
 
 deps: ## Installs what is missing of PACKAGES, and lets everybody open /dev/fuse as udev would have.
 	@dpkg-query -W -f='$${Status}\n' $(PACKAGES) 2>/dev/null \
@@ -41,9 +43,8 @@ torture: build ## The random tests, with ROUNDS times as many seeds as in the ga
 	FLATCOW_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --disable-xctest $(CHECKS) \
 	  --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
 
-bench: ## What the mount costs, beside a server that only forwards to a raw file.
-	$(SWIFT) build -c release --product flatcow $(CHECKS)
-	$(SWIFT) build -c release --product forwarding-server $(CHECKS)
+bench: release ## What the mount costs, beside a server that only forwards to a raw file.
+	$(RELEASE) --product forwarding-server
 	PATH="$(CURDIR)/.build/release:$$PATH" Tests/Benchmarks/run.sh
 
 install: release ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
