@@ -32,7 +32,7 @@ lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
 	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh
 
-test: build lint ## The gate. The last line says how many tests ran.
+test: deps build lint ## The gate. The last line says how many tests ran.
 	$(SWIFT) test --skip-build --disable-xctest $(CHECKS)
 
 test-full: build ## Everything, where the gate tries a selection.
@@ -56,5 +56,5 @@ install: release ## The command, the links that mount(8) and umount(8) look for,
 	.build/release/flatcow --generate-completion-script bash \
 	  >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/flatcow
 
-demo: build ## Shows all of it on images of its own; needs no root and installs nothing.
-	PATH="$(CURDIR)/.build/debug:$$PATH" docs/demo.sh
+demo: deps release ## Shows all of it on images of its own; needs no root where `make deps` has run.
+	PATH="$(CURDIR)/.build/release:$$PATH" docs/demo.sh
