@@ -73,7 +73,9 @@ let package = Package(
     tests(
       "DiskExportTests",
       of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
-    tests("MountTests", of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"]),
+    tests(
+      "MountTests",
+      of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(

@@ -74,6 +74,12 @@ extension DiskFile {
       changed: times.changed, validity: Self.validity)
   }
 
+  /// ENOSPC for those who write, as long as somebody writes past the end through the kernel's cache: that takes any
+  /// amount, and `dd` from /dev/zero would never end. The kernel asks before each write(2).
+  func checkSize(for user: FileHandle) throws(Errno) {
+    if user == Self.writing, sizeInKernel.isWrong { throw Errno(ENOSPC) }
+  }
+
   /// A truncation to nothing that comes by name is what `> disk` and `cp x disk` begin with: it is answered with the size
   /// as it is. Refusing times would make fsync(2) fail.
   func change(_ change: AttributeChange) throws(Errno) -> FileAttributes {
@@ -190,6 +196,7 @@ extension DiskFile {
         try noteWritten(count, at: offset)
       } catch {
         sizeInKernel.restore()
+        session.session?.invalidateAttributes(of: Node.disk.inode)
         throw error
       }
     }

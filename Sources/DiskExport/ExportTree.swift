@@ -40,14 +40,19 @@ final class ExportTree: FileSystem {
 extension ExportTree {
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard let node = try node(directory).children.first(where: { $0.name == name }) else { throw Errno(ENOENT) }
-    guard node.takesWords else { return Entry(try attributes(of: node.inode), nameValidity: .seconds(3600)) }
+    guard node.takesWords else {
+      return Entry(try attributes(of: node.inode, usedBy: nil), nameValidity: .seconds(3600))
+    }
     let number = lookups.add(1, ordering: .relaxed).newValue
-    return Entry(try attributes(of: node.inode(lookup: number)))
+    return Entry(try attributes(of: node.inode(lookup: number), usedBy: nil))
   }
 
-  func attributes(of inode: InodeNumber) throws(Errno) -> FileAttributes {
+  func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes {
     let node = try node(inode)
-    if node == .disk { return try disk.attributes() }
+    if node == .disk {
+      if let user { try disk.checkSize(for: user) }
+      return try disk.attributes()
+    }
     return FileAttributes(
       inode: inode, kind: node.kind, permissions: node.permissions, links: node.kind == .directory ? 2 : 1,
       owner: owner, group: group, accessed: mounted, modified: mounted, changed: mounted)
@@ -59,7 +64,7 @@ extension ExportTree {
     guard change.permissions == nil, change.owner == nil, change.group == nil, change.size ?? 0 == 0 else {
       throw Errno(EPERM)
     }
-    return try attributes(of: inode)
+    return try attributes(of: inode, usedBy: nil)
   }
 
   func entries(of directory: InodeNumber) throws(Errno) -> [DirectoryEntry] {

@@ -8,11 +8,18 @@ import Synchronization
 /// killed. The process stands in the mount and makes sure that it is this one before it touches anything: another one, or a
 /// plain directory, may have come to lie at its path.
 final class SizeInKernel: Sendable {
-  private enum State {
-    case right, wrong, beingRestored
+  private struct State {
+    /// When the kernel has sent what lay past the end.
+    var grewAt: SuspendingClock.Instant?
+    var isToBeRestored = false
+    var hasThread = false
   }
 
-  private let state = Mutex(State.right)
+  /// For how long after a write past the end writers are told. The kernel slows a fast writer down by sleeps of up to
+  /// 200 ms, so it comes by within this time.
+  private static let patience: Duration = .seconds(1)
+
+  private let state = Mutex(State())
   private let arguments: [String]
 
   init(mountPoint: String, size: ByteCount) {
@@ -22,18 +29,25 @@ final class SizeInKernel: Sendable {
     arguments = ["-c", script, "sh", mountPoint, String(size.bytes)]
   }
 
+  /// Whether somebody has just written past the end.
+  var isWrong: Bool {
+    state.withLock { state in state.grewAt.map { .now - $0 < Self.patience } ?? false }
+  }
+
   /// Has it put right, soon.
   func restore() {
     let startsThread = state.withLock { state in
-      defer { state = .wrong }
-      return state == .right
+      state.grewAt = .now
+      state.isToBeRestored = true
+      defer { state.hasThread = true }
+      return !state.hasThread
     }
     guard startsThread else { return }
     do throws(StorageError) {
       try HostThread.start(name: "flatcow-size") { self.run() }
     } catch {
       // The next write past the end tries again.
-      state.withLock { $0 = .right }
+      state.withLock { $0.hasThread = false }
     }
   }
 
@@ -44,8 +58,9 @@ final class SizeInKernel: Sendable {
   /// Whether there is something to do, again.
   private func begin() -> Bool {
     state.withLock { state in
-      state = state == .wrong ? .beingRestored : .right
-      return state == .beingRestored
+      state.hasThread = state.isToBeRestored
+      state.isToBeRestored = false
+      return state.hasThread
     }
   }
 }

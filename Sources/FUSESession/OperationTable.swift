@@ -28,9 +28,11 @@ private func addTree(to table: inout fuse_lowlevel_ops) {
     unsafe serve(
       request, { tree throws(Errno) in try tree.lookup(text, in: InodeNumber(directory)) }, reply: { $0.succeed($1) })
   }
-  unsafe table.getattr = { request, inode, _ in
+  unsafe table.getattr = { request, inode, info in
+    let user = unsafe info.map { unsafe FileHandle($0.pointee.fh) }
     unsafe serve(
-      request, { tree throws(Errno) in try tree.attributes(of: InodeNumber(inode)) }, reply: { $0.succeed($1) })
+      request, { tree throws(Errno) in try tree.attributes(of: InodeNumber(inode), usedBy: user) },
+      reply: { $0.succeed($1) })
   }
   unsafe table.setattr = { request, inode, status, which, info in
     guard let status = unsafe status else { return unsafe refuse(request) }

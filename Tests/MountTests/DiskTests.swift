@@ -106,6 +106,15 @@ struct DiskTests {
     #expect(try mount.end().isClean)
   }
 
+  @Test func aWriterWithoutAnEndComesToOne() throws {
+    let mount = try TestMount(top)
+    let outcome = try shell("timeout 60 dd if=/dev/zero of=$MNT/disk bs=1M", in: mount)
+    #expect(outcome.output.contains("No space left on device"))
+    #expect(poll { (try? size(mount)) == images.size ? true : nil } == true)
+    #expect(try mount.end().isClean)
+    #expect(try images.contents("top.qcow2").allSatisfy { $0 == 0 })
+  }
+
   @Test func directWritesAndSharedMappingsSeeEachOther() throws {
     let mount = try TestMount(top)
     var disk: HostFile? = try HostFile(mount.path("disk"))

@@ -19,15 +19,18 @@ final class TestMount: Sendable {
   private let outcome = Monitor<MountedDisk.Outcome?>(nil)
 
   /// Mounts the image at `image`. The job is off unless `configure` says otherwise.
-  init(
-    _ image: String, chain chainOptions: ChainOptions = ChainOptions(),
-    configure: (inout ExportOptions) -> Void = { _ in }
+  convenience init(
+    _ image: String, chain options: ChainOptions = ChainOptions(), configure: (inout ExportOptions) -> Void = { _ in }
   ) throws {
+    let opened = try ChainOpener.open(path: image, options: options)
+    try self.init(
+      BackingChain(layers: opened.layers, active: opened.active), source: image, configure: configure)
+  }
+
+  init(_ chain: BackingChain, source: String, configure: (inout ExportOptions) -> Void) throws {
     directory = try TemporaryDirectory()
     path = directory.path
-    let opened = try ChainOpener.open(path: image, options: chainOptions)
-    let chain = BackingChain(layers: opened.layers, active: opened.active)
-    var options = ExportOptions(mountPoint: path, source: image) { [log] line in log.withLock { $0.append(line) } }
+    var options = ExportOptions(mountPoint: path, source: source) { [log] line in log.withLock { $0.append(line) } }
     options.job.start = .off
     options.job.minimumFree = .bytes(0)
     configure(&options)
