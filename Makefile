@@ -18,7 +18,7 @@ build: ## The debug build of everything, tests included.
 
 # What is installed runs on hosts without Swift.
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib $(CHECKS)
-release:
+release .build/release/flatcow:
 	$(RELEASE) --product flatcow
 
 deps: ## Installs what is missing of PACKAGES, and lets everybody open /dev/fuse as udev would have.
@@ -47,7 +47,7 @@ bench: release ## What the mount costs, beside a server that only forwards to a 
 	$(RELEASE) --product forwarding-server
 	PATH="$(CURDIR)/.build/release:$$PATH" Tests/Benchmarks/run.sh
 
-install: release ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
+install: .build/release/flatcow ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
 	install -D -m 755 .build/release/flatcow $(DESTDIR)$(PREFIX)/bin/flatcow
 	install -d $(DESTDIR)$(SBIN) $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	for helper in mount.flatcow umount.flatcow umount.fuse.flatcow; do \

@@ -30,6 +30,13 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.url.path).isEmpty)
   }
 
+  @Test(arguments: [["nowhere.qcow2", "/"], ["/dev/null", "/"], ["/etc/passwd", "/", "-o", "format=vhd"]])
+  func whatCannotBeMountedIsSaidInOneSentence(arguments: [String]) throws {
+    let ended = try Self.flatcow.run(["mount"] + arguments)
+    #expect(ended.status == 2 && ended.output.hasPrefix("flatcow: "))
+    #expect(ended.output.split(separator: "\n").count == 1, "\(ended.output)")
+  }
+
   @Test func listAndMetricsWorkOnAnyHost() throws {
     #expect(try Self.flatcow.run("list").succeeded)
     let metrics = try Self.flatcow.run("metrics")

@@ -135,6 +135,33 @@ struct MountVerbTests {
     #expect(try ExternalProgram("qemu-img").run("check", chain.directory.path("top.qcow2")).succeeded)
   }
 
+  @Test func aSecondSignalDoesNotWaitForTheLastClose() throws {
+    try chain.mount("stream=off")
+    let daemon = try chain.daemon
+    let open = try FileHandle(forUpdating: URL(filePath: "\(chain.mountpoint)/disk"))
+    try open.write(contentsOf: Data("written".utf8))
+    try open.synchronize()
+    kill(daemon, SIGTERM)
+    while try chain.run("list").output.contains(chain.mountpoint) { usleep(10_000) }
+    kill(daemon, SIGTERM)
+    chain.waitForEnd(of: daemon)
+    try? open.close()
+
+    let image = chain.directory.path("top.qcow2")
+    #expect(try ExternalProgram("qemu-img").run("check", image).status != 2)
+    #expect(try ExternalProgram("qemu-io").run("-c", "read -v 0 7", image).output.contains("written"))
+  }
+
+  @Test func inTheForegroundItEndsWithTheMount() throws {
+    let script = """
+      "$0" mount -f -o stream=off top.qcow2 mnt & until mountpoint -q mnt; do sleep 0.05; done
+      "$0" umount mnt && wait $!
+      """
+    let ended = try ExternalProgram("timeout").run(
+      "60", "sh", "-c", script, CommandLineTests.flatcow.name, in: chain.directory.url)
+    #expect(ended.status == 0, "\(ended.output)")
+  }
+
   @Test func anOptionAboutTheJobNeverFailsTheMount() throws {
     try chain.mount("base=nowhere.raw")
     #expect(try chain.text("stream/state") == "failed\n")
