@@ -35,15 +35,15 @@ lint:
 test: deps build lint ## The gate. The last line says how many tests ran.
 	$(SWIFT) test --skip-build --disable-xctest $(CHECKS)
 
-test-full: build ## Everything, where the gate tries a selection.
+test-full: deps build ## Everything, where the gate tries a selection.
 	FLATCOW_FULL=1 $(SWIFT) test --skip-build --disable-xctest $(CHECKS)
 
 ROUNDS ?= 100
-torture: build ## The random tests, with ROUNDS times as many seeds as in the gate.
+torture: deps build ## The random tests, with ROUNDS times as many seeds as in the gate.
 	FLATCOW_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --disable-xctest $(CHECKS) \
 	  --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
 
-bench: release ## What the mount costs, beside a server that only forwards to a raw file.
+bench: deps release ## What the mount costs, beside a server that only forwards to a raw file.
 	$(RELEASE) --product forwarding-server
 	PATH="$(CURDIR)/.build/release:$$PATH" Tests/Benchmarks/run.sh
 

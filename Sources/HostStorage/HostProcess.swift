@@ -3,6 +3,15 @@ import Glibc
 
 /// Processes that the command starts or waits for.
 package enum HostProcess {
+  /// Opens what is closed of the three standard descriptors: an image that took the number of one would be written with
+  /// messages. To be called before anything else is opened.
+  package static func openStandardDescriptors() {
+    // The lowest free number is the next one that is closed.
+    for standard in 0...2 as ClosedRange<Int32> where fcntl(standard, F_GETFD) == -1 {
+      _ = unsafe open("/dev/null", O_RDWR)
+    }
+  }
+
   /// Starts this program again, in a session of its own, and waits until it has reported how its start went: the byte
   /// of its `report`, or nil when it ended without one. It shares the standard descriptors and the working directory
   /// until it reports.

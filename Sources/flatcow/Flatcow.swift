@@ -4,6 +4,7 @@
 // the files of the tree, so that they need nothing from the process behind it but what any shell has.
 import ArgumentParser
 import Glibc
+import HostStorage
 
 @main struct Flatcow: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,6 +18,7 @@ import Glibc
     ])
 
   static func main() {
+    HostProcess.openStandardDescriptors()
     let name = CommandLine.arguments.first.map { String($0.split(separator: "/").last ?? "") } ?? ""
     let arguments = Array(CommandLine.arguments.dropFirst())
     Glibc.exit((MountCall.run(as: name, arguments) ?? run(arguments)).code)

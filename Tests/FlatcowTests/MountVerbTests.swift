@@ -152,6 +152,18 @@ struct MountVerbTests {
     #expect(try ExternalProgram("qemu-io").run("-c", "read -v 0 7", image).output.contains("written"))
   }
 
+  @Test func anImageIsNeverWrittenWithMessagesForClosedDescriptors() throws {
+    let script =
+      #""$0" mount -o stream=off top.qcow2 mnt <&- >&- 2>&- && printf guest | dd of=mnt/disk conv=notrunc,fsync"#
+    let mounted = try ExternalProgram("timeout").run(
+      "60", "sh", "-c", script, CommandLineTests.flatcow.name, in: chain.directory.url)
+    #expect(mounted.succeeded, "\(mounted.output)")
+    #expect(try chain.run("umount", chain.mountpoint).status == 0)
+    let image = chain.directory.path("top.qcow2")
+    #expect(try ExternalProgram("qemu-img").run("check", image).succeeded)
+    #expect(try ExternalProgram("qemu-io").run("-c", "read -v 0 5", image).output.contains("guest"))
+  }
+
   @Test func inTheForegroundItEndsWithTheMount() throws {
     let script = """
       "$0" mount -f -o stream=off top.qcow2 mnt & until mountpoint -q mnt; do sleep 0.05; done
