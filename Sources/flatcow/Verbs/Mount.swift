@@ -6,13 +6,16 @@ struct Mount: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Mounts a chain; returns when the mount answers.",
     discussion: """
-      The options of -o, with their defaults first:
+      The options of -o, the defaults first:
         rw | ro
-        stream=on | paused | off, base=NAME, backing-file=STRING, speed=RATE (0), min-free=SIZE or PERCENT (5%),
+        stream=on | paused | off, base=NAME, backing-file=STRING,
+        speed=RATE (0), min-free=SIZE or PERCENT (5%),
         on-error=enospc | report | ignore | stop
-        cache=writeback | none, discard=unmap | ignore, threads=N, no-space-timeout=SECONDS (60)
-        lock=on | off, format=FMT, backing-format=FMT[:FMT...], backing-root=DIR, trust-chain, no-backing,
-        data-file=deny | allow, allow-block, max-depth=N (256), bitmaps=drop
+        cache=writeback | none, discard=unmap | ignore, threads=N,
+        no-space-timeout=SECONDS (60)
+        lock=on | off, format=FMT, backing-format=FMT[:FMT...],
+        backing-root=DIR, trust-chain, no-backing, data-file=deny | allow,
+        allow-block, max-depth=N (256), bitmaps=drop
         uid=N, gid=N, mode=OCTAL, allow_other, fsname=NAME, context=CONTEXT
       \(Configuration.path) sets other defaults, a KEY=VALUE a line.
       """)
@@ -24,7 +27,7 @@ struct Mount: ParsableCommand {
   var readOnly = false
   @Flag(name: .short, help: "Stay in the foreground, and log to stderr.")
   var foreground = false
-  @Option(name: .customShort("o"), help: "Options, separated by commas.")
+  @Option(name: .customShort("o"), help: ArgumentHelp("Options, separated by commas.", valueName: "options"))
   var options: [String] = []
   @Option(help: ArgumentHelp("Written when the mount answers, and removed at its end.", valueName: "file"))
   var pidFile: String?
