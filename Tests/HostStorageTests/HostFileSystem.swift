@@ -18,7 +18,8 @@ final class HostFileSystem {
     guard outcome.succeeded else { throw Missing(description: "no \(type) in \(image): \(outcome.output)") }
   }
 
-  deinit { _ = try? ExternalProgram("umount").run(url.path) }
+  /// Lazily: a device over a file in it may end later.
+  deinit { _ = try? ExternalProgram("umount").run("--lazy", url.path) }
 
   struct Missing: Error, CustomStringConvertible { let description: String }
 
