@@ -43,7 +43,8 @@ package final class MountedDisk: Sendable {
     }
   }
 
-  /// How long the job's workers may take to come home; longer than any disk that still answers.
+  /// How long the job's workers may take to come home, and dirty pages to arrive when the mount is given up; longer than
+  /// any disk takes that still answers.
   private static let patience: Duration = .seconds(10)
 
   /// Serves until the kernel has ended the connection, then makes everything durable and closes the chain.
@@ -75,7 +76,13 @@ package final class MountedDisk: Sendable {
   /// Gives up waiting for the last close: what the kernel still keeps is written back, and everything made durable. The
   /// images stay open, for requests may come until the process ends, which it should do at once.
   package func giveUp() -> Outcome {
-    session.invalidateData(of: Node.disk.inode)
+    let isWrittenBack = Monitor(false)
+    // By another thread: a page that is being read from a base that hangs is waited for, too.
+    _ = try? HostThread.start(name: "flatcow-giveup") { [session] in
+      session.invalidateData(of: Node.disk.inode)
+      isWrittenBack.withLock { $0 = true }
+    }
+    isWrittenBack.wait(deadline: .now + Self.patience) { $0 ? () : nil }
     return outcome { () throws(ChainError) in try chain.flush() }
   }
 

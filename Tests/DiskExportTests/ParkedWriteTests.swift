@@ -39,7 +39,7 @@ import Testing
     #expect(try disk.read(4096..<4098) == [1, 2])
     #expect(try disk.read(8192..<8193) == [3])
     #expect(!disk.chain.isDurabilityLost)
-    #expect(poll { disk.file.parked.count == 0 ? true : nil } == true)
+    #expect(eventually { disk.file.parked.count == 0 ? true : nil } == true)
   }
 
   @Test func theOneLogLineSaysThatTheyWait() throws {

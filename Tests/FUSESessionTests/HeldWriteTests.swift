@@ -1,6 +1,7 @@
 import FUSESession
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: canMount, "this user may not open /dev/fuse"), .timeLimit(.minutes(1)))

@@ -2,6 +2,7 @@ import Dispatch
 import FUSESession
 import Glibc
 import Synchronization
+import TestSupport
 
 /// A file system in memory, and the small hooks by which a test looks at its session.
 ///

@@ -1,6 +1,7 @@
 import FUSESession
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Real mounts: they need root, or a /dev/fuse that this user may open.

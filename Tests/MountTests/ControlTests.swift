@@ -40,7 +40,7 @@ struct ControlTests {
   /// A writer that waits, once the job knows of it.
   private func waitingWriter(_ text: String, _ mount: TestMount) -> Waiter<Int32> {
     let writer = Waiter { write(text, to: mount) }
-    #expect(poll { mount.disk.job.status.armed == Array(text.utf8.dropLast()) ? true : nil } == true)
+    #expect(eventually { mount.disk.job.status.armed == Array(text.utf8.dropLast()) ? true : nil } == true)
     return writer
   }
 
@@ -123,7 +123,7 @@ struct ControlTests {
     #expect(write("base.raw\n", to: mount, O_WRONLY | O_NONBLOCK) == 0)
     #expect(mount.disk.job.status.armed == Array("base.raw".utf8))
     mount.disk.job.setSpeed(0)
-    #expect(poll { mount.disk.job.status.state == .completed ? true : nil } == true)
+    #expect(eventually { mount.disk.job.status.state == .completed ? true : nil } == true)
     #expect(try backing("top.qcow2") == "base.raw")
   }
 

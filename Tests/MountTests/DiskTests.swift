@@ -98,7 +98,7 @@ struct DiskTests {
       let disk = try HostFile(mount.path("disk"))
       try disk.write([1], at: images.size + 10_000)
       #expect(throws: HostError(ENOSPC)) { try HostError.check(fsync(disk.descriptor)) }
-      #expect(poll { (try? size(mount)) == images.size ? true : nil } == true)
+      #expect(eventually { (try? size(mount)) == images.size ? true : nil } == true)
       // Nothing is lost but what lay outside.
       try disk.write([1], at: 0)
       try HostError.check(fsync(disk.descriptor))
@@ -110,7 +110,7 @@ struct DiskTests {
     let mount = try TestMount(top)
     let outcome = try shell("timeout 60 dd if=/dev/zero of=$MNT/disk bs=1M", in: mount)
     #expect(outcome.output.contains("No space left on device"))
-    #expect(poll { (try? size(mount)) == images.size ? true : nil } == true)
+    #expect(eventually { (try? size(mount)) == images.size ? true : nil } == true)
     #expect(try mount.end().isClean)
     #expect(try images.contents("top.qcow2").allSatisfy { $0 == 0 })
   }

@@ -24,7 +24,10 @@ struct SpaceTests {
     let disk = try HostFile(mount.path("disk"))
     try disk.write([UInt8](repeating: 5, count: 2 << 20), at: 0)
     let sync = Waiter { fsync(disk.descriptor) }
-    #expect(poll { (try? mount.text("status.json"))?.contains("\"parked_writes\": 0") == false ? true : nil } == true)
+    let isParked = eventually { () -> Bool? in
+      (try? mount.text("status.json"))?.contains("\"parked_writes\": 0") == false ? true : nil
+    }
+    #expect(isParked == true)
     // The rest of the mount does not wait with it.
     #expect(try mount.text("stream/state") == "idle\n")
     let reader = try HostFile(mount.path("disk"), O_RDONLY)

@@ -60,7 +60,7 @@ struct TreeTests {
     #expect(try mount.text("chain") == "0 qcow2 \(images.size) \(top)\n1 raw \(images.size) \(base)\n")
     #expect(try mount.text("stream/state") == "paused\n")
     #expect(try mount.text("stream/progress") == "0 \(images.size)\n")
-    #expect(poll { (try? mount.text("stream/remaining")) == "\(1 << 20)\n" ? true : nil } == true)
+    #expect(eventually { (try? mount.text("stream/remaining")) == "\(1 << 20)\n" ? true : nil } == true)
     #expect(try mount.text("stream/speed") == "0\n")
     #expect(try mount.text("stream/on-error") == "enospc\n")
     #expect(try mount.text("stream/base") == "\n")
@@ -104,7 +104,7 @@ struct TreeTests {
   @Test func aJobIsSteeredByWords() throws {
     let mount = try pausedMount()
     #expect(try shell("echo running > $MNT/stream/state", in: mount).succeeded)
-    #expect(poll { (try? mount.text("stream/state")) == "pending\n" ? true : nil } == true)
+    #expect(eventually { (try? mount.text("stream/state")) == "pending\n" ? true : nil } == true)
     #expect(try mount.text("stream/progress") == "\(images.size) \(images.size)\n")
     #expect(try mount.text("stream/remaining") == "0\n")
     #expect(try shell("echo cancelled > $MNT/stream/state", in: mount).succeeded)
@@ -151,7 +151,7 @@ struct TreeTests {
     #expect(try state.read(100, at: 0) == Array("paused\n".utf8))
     @Sendable func isNews(within milliseconds: Int32) -> Bool {
       var request = pollfd(fd: state.descriptor, events: Int16(POLLPRI), revents: 0)
-      return unsafe Glibc.poll(&request, 1, milliseconds) == 1
+      return unsafe poll(&request, 1, milliseconds) == 1
     }
     #expect(!isNews(within: 0))
     let waiter = Waiter { isNews(within: 30_000) }

@@ -4,6 +4,7 @@ import Synchronization
 /// A call that may block, made on a thread of its own.
 package final class Waiter<Value: Sendable>: Sendable {
   private let value = Mutex<Value?>(nil)
+  /// nil before and after the call: a thread that has ended has no name any more.
   private let thread = Mutex<UInt?>(nil)
   private let ended = DispatchSemaphore(value: 0)
 
@@ -15,6 +16,7 @@ package final class Waiter<Value: Sendable>: Sendable {
       unsafe pthread_sigmask(SIG_SETMASK, &none, nil)
       thread.withLock { $0 = pthread_self() }
       let result = work()
+      thread.withLock { $0 = nil }
       value.withLock { $0 = result }
       ended.signal()
     }
@@ -28,15 +30,14 @@ package final class Waiter<Value: Sendable>: Sendable {
     return result
   }
 
-  /// Sends a signal to the thread that makes the call.
+  /// Sends a signal to the thread that makes the call, if it still does.
   package func interrupt(_ signal: Int32) {
-    guard let thread = poll({ thread.withLock { $0 } }) else { return }
-    pthread_kill(thread, signal)
+    thread.withLock { if let thread = $0 { _ = pthread_kill(thread, signal) } }
   }
 }
 
 /// Asks again until there is an answer; nil after ten seconds.
-package func poll<Value>(_ question: () -> Value?) -> Value? {
+package func eventually<Value>(_ question: () -> Value?) -> Value? {
   for _ in 0..<10_000 {
     if let answer = question() { return answer }
     usleep(1000)

@@ -49,7 +49,7 @@ struct MountService {
       throw CommandError(.environment, "\(error.path): cannot mount \(request.image) here: \(error.reason)")
     }
     try writePidFile()
-    try MountSignals(disk: disk, chain: chain, mountpoint: request.place, pidFile: request.pidFile, log: log).start()
+    try MountSignals(disk: disk, mountpoint: request.place, pidFile: request.pidFile, log: log).start()
     announce()
   }
 

@@ -1,4 +1,3 @@
-import BackingChain
 import DiskExport
 import Glibc
 import HostStorage
@@ -11,7 +10,6 @@ struct MountSignals: Sendable {
   private static let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR1]
 
   let disk: MountedDisk
-  let chain: BackingChain
   let mountpoint: String
   let pidFile: String?
   let log: Logger
@@ -62,13 +60,12 @@ struct MountSignals: Sendable {
 
   /// What is open is lost to whoever has it open; what was written is made durable.
   private func giveUp() {
-    do throws(ChainError) {
-      try chain.flush()
-      if let pidFile { TextFile.remove(pidFile) }
-      exit(Outcome.done.code)
-    } catch {
-      log.error("\(error.message)")
+    let outcome = disk.giveUp()
+    if let pidFile { TextFile.remove(pidFile) }
+    if case .lost(let sentence) = outcome {
+      log.error("\(sentence)")
       exit(Outcome.failed.code)
     }
+    exit(Outcome.done.code)
   }
 }
