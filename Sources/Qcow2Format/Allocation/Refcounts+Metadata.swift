@@ -7,22 +7,20 @@ extension Refcounts {
   /// Notes all metadata of the image that is opened, and refuses an image whose metadata overlaps or is not counted as used.
   func learnMetadata(l1: [UInt64]) throws(ImageError) {
     try state.withLock { (state) throws(ImageError) in
-      let bits = header.clusterBits
       try state.claim(HostRange(at: HostOffset(0), count: header.clusterSize), as: "header")
       try state.claim(HostRange(at: header.l1Offset, count: ByteCount(header.l1Count * 8)), as: "L1 table")
       try state.claim(
         HostRange(at: header.refcountTableOffset, count: header.clusterSize * header.refcountTableClusters),
         as: "refcount table")
       for entry in state.table where entry != 0 {
-        guard let start = Int(exactly: entry), start & ((1 << bits) - 1) == 0 else {
+        guard let start = header.clusterOffset(entry) else {
           throw state.corrupt("a refcount table entry is not a cluster's offset")
         }
-        try state.claim(HostRange(at: HostOffset(start), count: header.clusterSize), as: "refcount block")
+        try state.claim(HostRange(at: start, count: header.clusterSize), as: "refcount block")
       }
-      for entry in l1 where entry & L2Entry.Bits.offset != 0 {
-        let home = HostOffset(Int(entry & L2Entry.Bits.offset))
+      for entry in l1 {
         // A table that only looks wrong makes its own range unreadable; see `MappingTables`.
-        guard home.bytes & ((1 << bits) - 1) == 0 else { continue }
+        guard let home = header.clusterOffset(entry & L2Entry.Bits.offset) else { continue }
         try state.claim(HostRange(at: home, count: header.clusterSize), as: "L2 table")
       }
     }

@@ -121,10 +121,9 @@ extension Refcounts.State {
   mutating func load(_ block: Int) throws(ImageError) -> Bool {
     if blocks[block] != nil { return true }
     guard block < table.count, table[block] != 0 else { return false }
-    guard let start = Int(exactly: table[block]), start % header.clusterSize.bytes == 0 else {
+    guard let home = header.clusterOffset(table[block]) else {
       throw corrupt("refcount table entry \(block) is not a cluster's offset")
     }
-    let home = HostOffset(start)
     let bytes: [UInt8]
     do {
       bytes = try storage.bytes(header.clusterSize, at: home)

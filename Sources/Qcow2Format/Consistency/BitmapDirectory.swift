@@ -33,9 +33,4 @@ extension Qcow2Header {
     }
     return ranges
   }
-
-  private func clusterOffset(_ value: UInt64) -> HostOffset? {
-    guard let offset = Int(exactly: value), offset > 0, offset < Limit.hostOffset else { return nil }
-    return offset % clusterSize.bytes == 0 ? HostOffset(offset) : nil
-  }
 }

@@ -76,12 +76,12 @@ struct RefcountSurvey {
   }
 
   @discardableResult
-  private mutating func useCluster(at offset: UInt64, as what: String) -> Bool {
-    guard let start = Int(exactly: offset), start & (header.clusterSize.bytes - 1) == 0 else {
+  private mutating func useCluster(at word: UInt64, as what: String) -> Bool {
+    guard let start = header.clusterOffset(word) else {
       faults.append("the \(what) is not at a cluster's offset")
       return false
     }
-    return use(HostRange(at: HostOffset(start), count: header.clusterSize), as: what)
+    return use(HostRange(at: start, count: header.clusterSize), as: what)
   }
 
   @discardableResult

@@ -30,7 +30,7 @@ extension Qcow2Header {
       kept.insert(item, at: 0)
     }
     let lean = kept.filter { $0.kind != HeaderExtension.Kind.featureNames }
-    let candidates = [rewritten(with: kept), edited(format: backing?.format), rewritten(with: lean)]
+    let candidates = [rewritten(with: kept), edited(recording: backing), rewritten(with: lean)]
     for case let (sector, end)? in candidates {
       if let layout = place(backing?.name, in: sector, extensionsEnd: end) { return layout }
     }
@@ -73,17 +73,17 @@ extension Qcow2Header {
   }
 
   /// Sector 0 with all extensions in their places and the backing format, if one is asked for, changed where it stands.
-  private func edited(format: String?) -> (sector: [UInt8], end: Int)? {
+  private func edited(recording backing: RecordedBacking?) -> (sector: [UInt8], end: Int)? {
     let endMarker = extensionsEnd - 8
     guard endMarker >= headerLength, firstCluster[endMarker..<extensionsEnd].prefix(4).allSatisfy({ $0 == 0 }) else {
       return nil
     }
     var sector = Array(firstCluster.prefix(sectorSize))
-    guard let format else { return (sector, extensionsEnd) }
+    guard let backing else { return (sector, extensionsEnd) }
+    let old = extensions.first { $0.kind == HeaderExtension.Kind.backingFormat }
+    guard let format = backing.format else { return old == nil ? (sector, extensionsEnd) : nil }
     let new = HeaderExtension(kind: HeaderExtension.Kind.backingFormat, data: Array(format.utf8), position: 0)
-    guard let old = extensions.first(where: { $0.kind == new.kind }), old.footprint == new.footprint,
-      old.position + old.footprint <= sectorSize
-    else { return nil }
+    guard let old, old.footprint == new.footprint, old.position + old.footprint <= sectorSize else { return nil }
     var bytes: [UInt8] = []
     new.append(to: &bytes)
     sector.replaceSubrange(old.position..<(old.position + old.footprint), with: bytes)

@@ -81,7 +81,7 @@ extension Qcow2Header {
       throw HeaderFault(.corrupt, "its refcount table is too large")
     }
     guard snapshotCount <= Limit.snapshots else { throw HeaderFault(.corrupt, "it has too many snapshots") }
-    guard snapshotCount == 0 || snapshotsOffset.bytes % clusterSize.bytes == 0 else {
+    guard snapshotCount == 0 || clusterOffset(UInt64(snapshotsOffset.bytes)) != nil else {
       throw HeaderFault(.corrupt, "the offset of its snapshot table is not a cluster's")
     }
     guard autoclear & FeatureBits.Autoclear.rawDataFile == 0 || usesDataFile else {
@@ -92,8 +92,9 @@ extension Qcow2Header {
   private static func checkedName(at position: Int, length: Int, headerLength: Int, in bytes: [UInt8])
     throws(HeaderFault) -> Range<Int>
   {
-    if position == 0 { return 0..<0 }
-    guard length > 0, length <= longestName else {
+    // QEMU's block-stream writes an offset without a length where it was told an empty name; it reads it as none, too.
+    if position == 0 || length == 0 { return 0..<0 }
+    guard length <= longestName else {
       throw HeaderFault(.corrupt, "its backing file's name has an impossible length of \(length)")
     }
     guard position >= headerLength, position + length <= bytes.count else {

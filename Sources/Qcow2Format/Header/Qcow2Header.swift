@@ -59,6 +59,13 @@ package struct Qcow2Header: Sendable {
   var l2Reach: ByteCount { ByteCount(entriesPerL2 << clusterBits) }
   var refcountsPerBlock: Int { (clusterSize.bytes * 8) >> refcountOrder }
 
+  /// A word of a table as the offset of a host cluster; nil for 0, for one inside a cluster, and for one past all that an
+  /// image can address, with which no sum is safe.
+  func clusterOffset(_ word: UInt64) -> HostOffset? {
+    guard let offset = Int(exactly: word), offset > 0, offset < Limit.hostOffset else { return nil }
+    return offset % clusterSize.bytes == 0 ? HostOffset(offset) : nil
+  }
+
   /// Reads and checks the header of the image in `storage`.
   package static func read(from storage: any Storage) throws(ImageError) -> Qcow2Header {
     let fileSize: ByteCount

@@ -31,7 +31,7 @@ import Testing
   enum Damage: String, CaseIterable {
     case nothing, countTooLow, countTooHigh, countOfAFreeCluster, noCounts, countsOfMetadata
     case l1FlagMissing, l2FlagMissing, flagTooMany, flagMissingAndLeak
-    case sharedCluster, clusterPastTheEnd, clusterAtNoCluster, reservedBits, cutOff
+    case sharedCluster, clusterPastTheEnd, clusterAtNoCluster, reservedBits, cutOff, blockNearTheGreatestOffset
 
     private static func count(of cluster: Int) -> Int { (2 << 16) + 2 * cluster + 1 }
     private static let l1 = 3 << 16
@@ -60,6 +60,8 @@ import Testing
       case .clusterPastTheEnd: bytes[Self.l2 + 4] = 1
       case .clusterAtNoCluster: bytes[Self.l2 + 6] = 2
       case .reservedBits: bytes[Self.l2 + 7] |= 2
+      case .blockNearTheGreatestOffset:
+        bytes.replaceSubrange((1 << 16) + 8..<(1 << 16) + 16, with: [0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
       case .cutOff: bytes.removeLast(1 << 16)
       }
     }
@@ -91,6 +93,12 @@ import Testing
     try Qemu.expectClean(image)
     try expectSameVerdict(on: image)
     try Qemu.expect(image, reads: bytes)
+  }
+
+  @Test func anImageWithARefcountBlockNearTheGreatestOffsetDoesNotKillTheMount() throws {
+    _ = try makeDamaged(.blockNearTheGreatestOffset)
+    let error = #expect(throws: ImageError.self) { try withActiveImage(image) { _ in } }
+    #expect(error?.code == .corrupt)
   }
 
   @Test func anImageThatQemuLeftDirtyAmongManyRefcountBlocksIsRepairedAndWritten() throws {

@@ -136,6 +136,20 @@ import Testing
     #expect(try Array(bytes()[8..<20]) == [UInt8](repeating: 0, count: 12), "an offset without a length")
   }
 
+  @Test func anEmptyNameThatQemusStreamRecordedIsNoBackingFile() throws {
+    try make(clusterSize: 65536, over: "/old", format: "raw")
+    try change(16..<20, to: [0, 0, 0, 0])
+    #expect(try Qemu.info(image).backing == nil)
+    try withActiveImage(image) { #expect($0.backing == nil) }
+  }
+
+  @Test func aNewNameWithoutAFormatDoesNotKeepTheOldOnes() throws {
+    try make(clusterSize: 65536, over: "/old", format: "raw")
+    try withActiveImage(image) { try $0.record(backing: RecordedBacking(name: Array("/new".utf8), format: nil)) }
+    let info = try Qemu.info(image)
+    #expect(info.backing == "/new" && info.backingFormat == nil)
+  }
+
   @Test func aCompatibleFeatureThatNobodyKnowsSurvivesEverything() throws {
     try make(clusterSize: 65536, over: "/old", format: "raw")
     try change(80..<81, to: [0x40])
