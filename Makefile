@@ -8,6 +8,8 @@ SWIFT ?= swift
 CHECKS = --explicit-target-dependency-import-check error
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 PREFIX ?= /usr/local
+# As many tests at once as there are threads for them: one that waits for its turn must not use up its time limit.
+TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) test --skip-build --disable-xctest $(CHECKS)
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
@@ -33,15 +35,14 @@ lint:
 	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh
 
 test: deps build lint ## The gate. The last line says how many tests ran.
-	$(SWIFT) test --skip-build --disable-xctest $(CHECKS)
+	$(TEST)
 
 test-full: deps build ## Everything, where the gate tries a selection.
-	FLATCOW_FULL=1 $(SWIFT) test --skip-build --disable-xctest $(CHECKS)
+	FLATCOW_FULL=1 $(TEST)
 
 ROUNDS ?= 100
 torture: deps build ## The random tests, with ROUNDS times as many seeds as in the gate.
-	FLATCOW_ROUNDS=$(ROUNDS) $(SWIFT) test --skip-build --disable-xctest $(CHECKS) \
-	  --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
+	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
 
 bench: deps release ## What the mount costs, beside a server that only forwards to a raw file.
 	$(RELEASE) --product forwarding-server
