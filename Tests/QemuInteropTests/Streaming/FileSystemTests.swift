@@ -27,7 +27,10 @@ struct FileSystemTests {
   func filesSurviveStreamingAndCompletion(_ kind: String, make: String, check: String) throws {
     let disk = try StreamedDisk()
     try disk.shell("losetup --find --show $MNT/disk > loop; \(make) $(cat loop); mkdir fs; mount $(cat loop) fs")
-    defer { try? disk.shell("! mountpoint -q fs || umount fs; ! losetup $(cat loop) 2>/dev/null || losetup -d $(cat loop)") }
+    defer {
+      try? disk.shell("! mountpoint -q fs || umount fs")
+      try? disk.shell("! losetup $(cat loop) 2>/dev/null || losetup -d $(cat loop)")
+    }
     try Self.fill(disk.path("fs"))
     try disk.shell("(cd fs; find . -type f -exec sha256sum {} +) > sums; [ $(wc -l < sums) = 2400 ]")
     try disk.finish()
@@ -56,7 +59,8 @@ private final class StreamedDisk {
 
   init() throws {
     directory = try TemporaryDirectory()
-    try shell("mkdir mnt; truncate -s 512M base.raw; head -c 100M /dev/urandom | dd of=base.raw conv=notrunc status=none")
+    try shell("mkdir mnt; truncate -s 512M base.raw")
+    try shell("head -c 100M /dev/urandom | dd of=base.raw conv=notrunc status=none")
     try shell("$FLATCOW create top.qcow2 -b base.raw -F raw; $FLATCOW mount top.qcow2 mnt -o min-free=0")
   }
 
