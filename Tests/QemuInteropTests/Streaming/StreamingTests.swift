@@ -112,8 +112,10 @@ import Testing
     try Qemu.expect(top, reads: [UInt8](repeating: 17, count: 1 << 20))
   }
 
-  @Test func clustersThatASnapshotSharesStayAsTheyWere() throws {
-    let top = try make("top.qcow2", size: "1M", "write -q -P 17 0 512k", "write -q -z 512k 128k")
+  /// A virtual machine's state lies behind the end of the disk.
+  @Test func clustersAndMachineStateThatASnapshotSharesStayAsTheyWere() throws {
+    let top = try make(
+      "top.qcow2", size: "1M", "write -q -P 17 0 512k", "write -q -z 512k 128k", "write -q -b -P 9 0 128k")
     try Qemu.img("snapshot", "-q", "-c", "s1", on: top)
     let snapshot = try Qemu.bytes(of: top)
     var disk = try CheckedDisk(top, options: ChainOptions(), model: snapshot, seed: 5)
@@ -123,6 +125,7 @@ import Testing
     try Qemu.expect(top, reads: disk.model)
     try Qemu.img("snapshot", "-q", "-a", "s1", on: top)
     try Qemu.expect(top, reads: snapshot)
+    try Qemu.io(top, ["read -q -b -P 9 0 128k"])
     try Qemu.img("snapshot", "-q", "-d", "s1", on: top)
     try Qemu.expectClean(top)
   }
