@@ -1,3 +1,4 @@
+import Glibc
 import HostStorage
 package import ImageFormat
 
@@ -185,6 +186,6 @@ extension BackingChain {
 }
 
 extension ChainError {
-  /// No room on the host, or no cluster left in the image.
-  package var isOutOfSpace: Bool { code == .noSpace || storage?.errno == 28 }
+  /// No room on the host, or in its owner's quota, or no cluster left in the image.
+  package var isOutOfSpace: Bool { code == .noSpace || storage.map { [ENOSPC, EDQUOT].contains($0.errno) } ?? false }
 }

@@ -1,6 +1,4 @@
 import BackingChain
-import Glibc
-import HostStorage
 
 /// What the job does when it cannot read or write a range; QEMU's `on-error`, with QEMU's meaning. The kind of error
 /// decides, never which layer or which direction it came from. Errors of the completion are not subject to it: they
@@ -21,12 +19,8 @@ package enum ErrorPolicy: String, CaseIterable, Sendable {
     switch self {
     case .report: .fail
     case .ignore: .leaveOut
-    case .enospc: error.isForWantOfSpace ? .pause : .fail
+    case .enospc: error.isOutOfSpace ? .pause : .fail
     case .stop: .pause
     }
   }
-}
-
-extension ChainError {
-  var isForWantOfSpace: Bool { code == .noSpace || storage?.errno == ENOSPC }
 }
