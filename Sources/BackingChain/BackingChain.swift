@@ -73,10 +73,12 @@ package final class BackingChain: Sendable {
   }
 
   /// Whether a failed sync has made it unknown what is durable.
-  package var isDurabilityLost: Bool { flusher?.isLost ?? false }
+  package var isDurabilityLost: Bool { durabilityLoss != nil }
+  /// The failure that has.
+  package var durabilityLoss: ChainError? { flusher?.loss }
 
   /// Makes every later flush fail, for bytes that the guest believes to be written were lost.
-  package func loseDurability() { flusher?.lose() }
+  package func loseDurability(because error: ChainError) { flusher?.lose(because: error) }
 
   /// Flushes, leaves a clean image, closes and unlocks all layers. No request may be running.
   package func close() throws(ChainError) {

@@ -16,7 +16,7 @@ final class Flusher: Sendable {
   private struct State {
     var unflushed: ByteCount = 0
     var isStopped = false
-    var isLost = false
+    var loss: ChainError?
     var thread: HostThread?
   }
 
@@ -24,8 +24,8 @@ final class Flusher: Sendable {
     self.image = image
   }
 
-  /// Whether a sync has failed: nothing written since the last good one is known to be durable.
-  var isLost: Bool { state.read { $0.isLost } }
+  /// The first failure since which nothing is known to be durable.
+  var loss: ChainError? { state.read { $0.loss } }
 
   /// Counts what was written. The first write starts the thread.
   func note(written count: ByteCount) {
@@ -37,17 +37,17 @@ final class Flusher: Sendable {
     }
   }
 
-  func lose() { state.withLock { $0.isLost = true } }
+  func lose(because error: ChainError) { state.withLock { $0.loss = $0.loss ?? error } }
 
   func flush() throws(ChainError) {
-    if isLost {
+    if loss != nil {
       throw ChainError(StorageError(code: .syncLost, errno: EIO, operation: "sync", path: image.storage.path))
     }
     state.withLock { $0.unflushed = 0 }
     do {
       try image.flush()
     } catch {
-      if error.cause?.isLostSync == true { state.withLock { $0.isLost = true } }
+      if error.cause?.isLostSync == true { lose(because: ChainError(error)) }
       throw ChainError(error)
     }
   }

@@ -187,7 +187,7 @@ extension DiskFile {
     ofWritingBack count: Int, at offset: GuestOffset, _ result: Result<Void, ChainError>
   ) -> Result<Void, Errno> {
     if case .failure(let error) = result {
-      chain.loseDurability()
+      chain.loseDurability(because: error)
       faults.note(error)
       return .failure(Errno(error))
     }

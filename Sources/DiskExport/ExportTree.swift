@@ -8,7 +8,7 @@ import Synchronization
 
 /// Answers the kernel's requests.
 final class ExportTree: FileSystem {
-  let disk: DiskFile
+  private let disk: DiskFile
   private let control: ControlFile
   private let settings: StreamSettings
   private let texts: TextFiles

@@ -37,13 +37,10 @@ struct MountReport: Sendable {
     }
   }
 
-  /// The job's last error; that the disk cannot be completed any more outlasts it.
+  /// The job's last error; where there is none, why nothing can be completed any more.
   func error(_ status: StreamStatus) -> String {
-    guard status.error.isEmpty, chain.isDurabilityLost else { return status.error }
-    return """
-      \(chain.snapshot.layers[0].path): written data was lost (\(disk.faults.last)); nothing can be completed any more: \
-      copy what is needed, and unmount
-      """
+    guard status.error.isEmpty, let loss = chain.durabilityLoss else { return status.error }
+    return "written data was lost, and nothing can be completed any more: copy what is needed, and unmount (\(loss))"
   }
 
   private var chainLines: String {

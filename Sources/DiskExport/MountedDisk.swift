@@ -16,7 +16,6 @@ package final class MountedDisk: Sendable {
 
   package let job: StreamJob
   private let chain: BackingChain
-  private let tree: ExportTree
   private let session: FUSESession
   private let options: ExportOptions
 
@@ -28,7 +27,7 @@ package final class MountedDisk: Sendable {
     self.options = options
     job = StreamJob(chain, options: options.job)
     let link = SessionLink()
-    tree = ExportTree(chain: chain, job: job, options: options, session: link)
+    let tree = ExportTree(chain: chain, job: job, options: options, session: link)
     do throws(FUSESessionError) {
       session = try FUSESession.mount(
         at: options.mountPoint,
@@ -93,12 +92,12 @@ package final class MountedDisk: Sendable {
   }
 
   private func outcome(of body: () throws(ChainError) -> Void) -> Outcome {
-    let wasLost = chain.isDurabilityLost
+    let loss = chain.durabilityLoss
     do throws(ChainError) {
       try body()
     } catch {
-      if !wasLost { return .lost(error.message) }
+      return .lost((loss ?? error).message)
     }
-    return wasLost ? .lost(tree.disk.faults.last) : .clean
+    return loss.map { .lost($0.message) } ?? .clean
   }
 }
