@@ -5,8 +5,7 @@ import Testing
 /// Chains of every make, mounted by the built command: `disk` against `qemu-img convert`, and what a mount leaves behind.
 @Suite(.timeLimit(.minutes(60)), .serialized, .enabled(if: FileManager.default.isWritableFile(atPath: "/dev/fuse")))
 struct MountedChainTests {
-  /// Mounting costs more than it finds where the chains themselves have been tried: a part of them, all in a full run.
-  static let recipes = ChainRecipe.pairwise(count: TestRun.isFull ? 220 : 24)
+  static let recipes = ChainRecipe.pairwise(count: 220)
 
   @Test(arguments: recipes)
   func diskIsWhatQemuConvertsItTo(_ recipe: ChainRecipe) throws {
