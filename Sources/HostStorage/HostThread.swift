@@ -36,6 +36,12 @@ package final class HostThread: Sendable {
     return thread
   }
 
+  /// Gives the calling thread a name, cut to 15 bytes. The first thread's is the process's: `ps` shows it, and whoever
+  /// finds an image locked reads it.
+  package static func nameCurrent(_ name: String) {
+    _ = unsafe pthread_setname_np(pthread_self(), String(decoding: name.utf8.prefix(15), as: UTF8.self))
+  }
+
   /// Lets the calling thread sleep; a signal may end it early.
   package static func sleep(_ time: Duration) {
     let (seconds, attoseconds) = time.components
@@ -61,7 +67,7 @@ package final class HostThread: Sendable {
     }
 
     func run() {
-      _ = unsafe pthread_setname_np(pthread_self(), String(decoding: name.utf8.prefix(15), as: UTF8.self))
+      HostThread.nameCurrent(name)
       body()
       thread.hasEnded.withLock { $0 = true }
     }

@@ -42,6 +42,8 @@ struct MountService {
     log = request.makeLog()
     chain = BackingChain(layers: opened.layers, active: opened.active)
     do {
+      // A daemon was started as /proc/self/exe, and would be called "exe" where somebody asks who holds an image.
+      HostThread.nameCurrent("flatcow")
       let source = request.options.sourceName ?? opened.layers[0].path
       disk = try MountedDisk(chain: chain, options: request.exportOptions(source: source, log: log))
     } catch {
