@@ -1,8 +1,9 @@
 import BackingChain
 import HostStorage
 import ImageFormat
-import StreamJob
 import Testing
+
+@testable import StreamJob
 
 /// Writing `control`.
 @Suite(.timeLimit(.minutes(1))) struct CompletionTests {
@@ -102,6 +103,8 @@ import Testing
     let first = running.request("/images/1")
     running.wait { $0.armed != nil }
     let second = running.request("/images/1")
+    // A line is worked out by a thread of its own: the second one has joined when both are counted.
+    running.job.core.wait { $0.completion?.waiters.count == 2 ? () : nil }
     #expect(running.write("").code == .busy)
     #expect(running.write("", blocking: false).code == .busy)
     #expect(throws: StreamError.self) { try running.job.setBase(named: []) }
