@@ -42,7 +42,7 @@ test-full: deps build ## Everything, where the gate tries a selection.
 
 ROUNDS ?= 100
 torture: deps build ## The random tests, with ROUNDS times as many seeds as in the gate.
-	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests'
+	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests|SurvivalTests'
 
 bench: deps release ## What the mount costs, beside a server that only forwards to a raw file.
 	$(RELEASE) --product forwarding-server

@@ -76,6 +76,7 @@ let package = Package(
     tests(
       "MountTests",
       of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
+    tests("SurvivalTests", of: ["flatcow", "HostStorage", "CLinux"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(
