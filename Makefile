@@ -13,7 +13,7 @@ TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) te
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps build release lint test test-full torture bench install demo
+.PHONY: deps build release lint test test-full torture mutants bench install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -32,7 +32,7 @@ deps: ## Installs what is missing of PACKAGES, and lets everybody open /dev/fuse
 
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
-	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh
+	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh Tests/Mutants/run.sh
 
 test: deps build lint ## The gate. The last line says how many tests ran.
 	$(TEST)
@@ -43,6 +43,9 @@ test-full: deps build ## Everything, where the gate tries a selection.
 ROUNDS ?= 100
 torture: deps build ## The random tests, with ROUNDS times as many seeds as in the gate.
 	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests|SurvivalTests'
+
+mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
+	Tests/Mutants/run.sh
 
 bench: deps release ## What the mount costs, beside a server that only forwards to a raw file.
 	$(RELEASE) --product forwarding-server

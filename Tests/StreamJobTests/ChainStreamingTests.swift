@@ -10,11 +10,13 @@ import Testing
 @Suite(.timeLimit(.minutes(2))) struct ChainStreamingTests {
   /// Opens the chain, has `line` written to control, and closes it.
   private func finish(
-    _ images: RealChain, _ line: String, _ options: StreamOptions = .plain, blocking: Bool = true
+    _ images: RealChain, _ line: String, _ options: StreamOptions = .plain, when state: JobState? = nil,
+    blocking: Bool = true
   ) throws -> Result<Void, StreamError> {
     let chain = try images.open()
     defer { try? chain.close() }
     let running = RunningJob(target: chain, options)
+    if let state { running.awaitState(state) }
     let result = running.write(line, blocking: blocking)
     if !blocking { running.wait { !$0.state.hasJob } }
     #expect(try chain.contents() == images.expected)
@@ -49,7 +51,8 @@ import Testing
 
   @Test func aBaseChosenByTheStringIsLookedThroughAgain() throws {
     let images = try RealChain(midSize: 1_048_576)
-    try finish(images, "base.raw").get()
+    // All that has to be copied when the whole chain goes is there; zeros that hide the base are not.
+    try finish(images, "base.raw", when: .pending).get()
     #expect(try images.recorded() == "base.raw raw")
     #expect(try images.contents() == images.expected)
   }
