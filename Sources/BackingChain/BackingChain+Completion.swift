@@ -27,11 +27,7 @@ extension BackingChain {
       throw ChainError(.notInChain, path: old.layers[0].path, message: "the base is no longer in the chain")
     }
     try flush()
-    do {
-      try image.record(backing: backing)
-    } catch {
-      throw ChainError(error)
-    }
+    try flusher?.watching { () throws(ImageError) in try image.record(backing: backing) }
     replaceSnapshot(with: ChainSnapshot(layers: [old.layers[0]] + old.layers[kept...]))
     waitForRequests(of: image)
     for layer in old.layers[1..<kept] { layer.close() }

@@ -44,10 +44,15 @@ final class Flusher: Sendable {
       throw ChainError(StorageError(code: .syncLost, errno: EIO, operation: "sync", path: image.storage.path))
     }
     state.withLock { $0.unflushed = 0 }
+    try watching { () throws(ImageError) in try image.flush() }
+  }
+
+  /// Runs what syncs the image: after a sync that failed, or a header of which nothing is known, no later flush succeeds.
+  func watching(_ body: () throws(ImageError) -> Void) throws(ChainError) {
     do {
-      try image.flush()
+      try body()
     } catch {
-      if error.cause?.isLostSync == true { lose(because: ChainError(error)) }
+      if error.code == .outcomeUnknown || error.cause?.isLostSync == true { lose(because: ChainError(error)) }
       throw ChainError(error)
     }
   }

@@ -51,7 +51,7 @@ extension ExportTree {
     let node = try node(inode)
     if node == .disk {
       if let user { try disk.checkSize(for: user) }
-      return try disk.attributes()
+      return disk.attributes()
     }
     return FileAttributes(
       inode: inode, kind: node.kind, permissions: node.permissions, links: node.kind == .directory ? 2 : 1,

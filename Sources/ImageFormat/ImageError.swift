@@ -47,7 +47,7 @@ package struct ImageError: Error, Sendable {
 extension ImageError: CustomStringConvertible {
   /// "/images/top.qcow2: the L1 table lies past the end of the file".
   package var description: String {
-    if let cause { return cause.description }
+    if let cause { return code == .storage ? cause.description : "\(reason): \(cause)" }
     let place = offset.map { " (guest offset \($0.bytes))" } ?? ""
     return "\(printable(Array(path.utf8))): \(reason)\(place)"
   }

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -24,26 +23,19 @@ struct CompletionKillTests {
   }
 
   private func complete(_ random: inout SeededRandom, _ tally: inout Tally) throws {
-    let disk = try LayeredDisk(size: 16 << 20, writers: GuestWriter.count, random: &random)
+    let disk = try LayeredDisk(random: &random)
     let keepsBase = random.oneIn(2)
     let target = keepsBase ? "base.raw" : nil
     try disk.images.mount("min-free=0\(target.map { ",base=\($0)" } ?? "")")
     if random.oneIn(2) { try disk.images.awaitState("pending") }
-    let stop = GuestWriter.Stop()
-    let writers = GuestWriter.startAll(on: disk, stop: stop, random: &random)
+    let guests = Guests(on: disk, random: &random)
     usleep(UInt32.random(in: 0...30_000, using: &random))
-    let control = disk.images.path("mnt/control")
-    let completion = Waiter { () -> HostError? in
-      do throws(HostError) {
-        try HostFile(control, O_WRONLY).write(Array("\n".utf8), at: 0)
-        return nil
-      } catch { return error }
-    }
+    let completion = Waiter { [images = disk.images] in images.complete("") }
     // From long before the header is written to long after, most of them about there.
     usleep(UInt32(pow(10, Double.random(in: 3...5.2, using: &random))))
-    try disk.images.kill { stop.isSet.store(true, ordering: .relaxed) }
+    try disk.images.kill(before: guests.release)
     let succeeded = completion.result() == nil
-    for writer in writers { #expect(writer.result() == nil) }
+    #expect(guests.end() == [])
 
     let recorded = try disk.backingFile()
     #expect(recorded == target || recorded == "mid.qcow2" && !succeeded, "\(recorded ?? "none"), \(succeeded)")

@@ -1,56 +1,38 @@
 import CLinux
 import Foundation
 import Glibc
-import Synchronization
 import TestSupport
-
-/// As in linux/fcntl.h on x86 and most others; Glibc's module leaves it out.
-private let oDirect: Int32 = 0o40000
 
 /// A guest's thread that writes to the disk and syncs, in one of the ways that there are, until it is stopped or the disk is
 /// gone. It has every n-th block of the disk for itself, so that its neighbours write to the same clusters.
 struct GuestWriter: Sendable {
   enum Way: Int, CaseIterable, Sendable { case cached, synchronous, mapped, direct }
 
+  /// As in linux/fcntl.h on x86 and most others; Glibc's module leaves it out.
+  static let oDirect: Int32 = 0o40000
   static let count = Way.allCases.count
   /// In sectors: four pages.
   private static let block = 32
 
-  /// Set when it may stop.
-  final class Stop: Sendable {
-    let isSet = Atomic<Bool>(false)
-  }
-
   let images: MountedImages
   let ledger: SectorLedger
   let way: Way
-  let stop: Stop
-  private let seed: UInt64
+  let isSyncing: Bool
+  let isOver: @Sendable () -> Bool
+  let seed: UInt64
 
-  init(images: MountedImages, ledger: SectorLedger, way: Way, stop: Stop, seed: UInt64) {
-    (self.images, self.ledger, self.way, self.stop, self.seed) = (images, ledger, way, stop, seed)
-  }
-
-  /// Starts one of each kind. The result of each is what went wrong before the stop.
-  static func startAll(on disk: LayeredDisk, stop: Stop, random: inout SeededRandom) -> [Waiter<String?>] {
-    Way.allCases.map { way in
-      let writer = GuestWriter(
-        images: disk.images, ledger: disk.ledger, way: way, stop: stop, seed: random.next())
-      return Waiter { writer.run() }
-    }
-  }
-
-  private func run() -> String? {
+  /// Says what went wrong before it was over.
+  func run() -> String? {
     do {
       let file = try HostFile(images.disk, flags)
       let mapping =
         way == .mapped
         ? try MappedFile(file, size: ledger.sectors * SectorLedger.sectorSize, through: images.path("mapped")) : nil
       var random = SeededRandom(seed: seed)
-      while !stop.isSet.load(ordering: .relaxed) { try step(file, mapping, &random) }
+      while !isOver() { try step(file, mapping, &random) }
       return nil
     } catch {
-      return stop.isSet.load(ordering: .relaxed) ? nil : "\(way): \(error)"
+      return isOver() ? nil : "\(way): \(error)"
     }
   }
 
@@ -58,7 +40,7 @@ struct GuestWriter: Sendable {
     switch way {
     case .cached, .mapped: O_RDWR
     case .synchronous: O_RDWR | O_DSYNC
-    case .direct: O_RDWR | oDirect
+    case .direct: O_RDWR | Self.oDirect
     }
   }
 
@@ -80,6 +62,7 @@ struct GuestWriter: Sendable {
       guard try file.write(bytes, at: offset) == bytes.count else { throw Surprise("a short write") }
     }
     if random.oneIn(4), try file.read(bytes.count, at: offset) != bytes { throw Surprise("\(range) reads otherwise") }
+    if !isSyncing { return }
     switch way {
     case .cached:
       if !random.oneIn(4) { return }

@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -11,16 +10,15 @@ struct KillTests {
   @Test(arguments: TestRun.seeds(1))
   func whatWasSyncedSurvivesTheProcess(seed: UInt64) throws {
     var random = SeededRandom(seed: seed)
-    let disk = try LayeredDisk(size: 64 << 20, writers: GuestWriter.count, random: &random)
+    let disk = try LayeredDisk(size: 64 << 20, random: &random)
     for round in 1...6 {
       let speed = random.oneIn(3) ? "0" : "\(Int.random(in: 4...60, using: &random))M"
       try disk.images.mount("speed=\(speed),min-free=0")
       #expect(try disk.ledger.settle(disk.images.disk) == [], "seed \(seed), round \(round)")
-      let stop = GuestWriter.Stop()
-      let writers = GuestWriter.startAll(on: disk, stop: stop, random: &random)
+      let guests = Guests(on: disk, random: &random)
       usleep(UInt32.random(in: 1000...400_000, using: &random))
-      try disk.images.kill { stop.isSet.store(true, ordering: .relaxed) }
-      for writer in writers { #expect(writer.result() == nil) }
+      try disk.images.kill(before: guests.release)
+      #expect(guests.end() == [])
       try disk.images.expectNoErrors()
     }
     try disk.images.mount("min-free=0")

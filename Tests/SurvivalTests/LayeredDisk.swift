@@ -11,10 +11,10 @@ struct LayeredDisk {
   private let lowerSums: String
 
   /// The lower images have data in about half of the disk; the top one is empty.
-  init(size: Int, writers: Int, random: inout SeededRandom) throws {
+  init(size: Int = 16 << 20, geometry: String? = nil, random: inout SeededRandom) throws {
     self.size = size
     images = try MountedImages()
-    ledger = SectorLedger(size: size, writers: writers)
+    ledger = SectorLedger(size: size, writers: GuestWriter.count)
     try images.shell("truncate -s \(size) base.raw; flatcow create mid.qcow2 -b base.raw -F raw")
     let base = try HostFile(images.path("base.raw"))
     for start in stride(from: 0, to: ledger.sectors, by: 512) where !random.oneIn(3) {
@@ -28,8 +28,8 @@ struct LayeredDisk {
     }
     ledger.didSync(0)
     try images.shell("qemu-io\(commands) mid.qcow2; rm piece*")
-    let geometry = ["cluster_size=4K", "", "cluster_size=512K", "extended_l2=on", "compat=v2,cluster_size=512"]
-    let options = geometry.randomElement(using: &random) ?? ""
+    let geometries = ["cluster_size=4K", "", "cluster_size=512K", "extended_l2=on", "compat=v2,cluster_size=512"]
+    let options = geometry ?? geometries.randomElement(using: &random) ?? ""
     try images.shell(
       "qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 \(options.isEmpty ? "" : "-o " + options) top.qcow2")
     lowerSums = try images.shell("sha256sum mid.qcow2 base.raw")
@@ -47,6 +47,41 @@ struct LayeredDisk {
   func expectEqual(sourceLocation: SourceLocation = #_sourceLocation) throws {
     try ledger.bytes.write(to: URL(filePath: images.path("model.raw")))
     try images.shell("qemu-img compare -f qcow2 -F raw top.qcow2 model.raw")
+  }
+
+  /// Where QEMU finds the disk's bytes.
+  struct Extent: Decodable {
+    let start: Int
+    let length: Int
+    /// 0 is the top.
+    let depth: Int
+    let data: Bool
+    let offset: Int?
+  }
+
+  func map() throws -> [Extent] {
+    try JSONDecoder().decode(
+      [Extent].self, from: Data(images.shell("qemu-img map --output=json top.qcow2").utf8))
+  }
+
+  /// Writes sectors through the mount, past its cache. A write that may fail is by another writer than those that `sync` is
+  /// for.
+  func write(_ sectors: Range<Int>, by writer: Int = 0) throws {
+    let file = try HostFile(images.disk, O_RDWR | GuestWriter.oDirect)
+    try file.write(ledger.willWrite(sectors, by: writer), at: sectors.lowerBound * SectorLedger.sectorSize)
+  }
+
+  /// Reads one sector through the mount, past its cache.
+  func read(_ sector: Int) throws {
+    let file = try HostFile(images.disk, O_RDONLY | GuestWriter.oDirect)
+    _ = try file.read(SectorLedger.sectorSize, at: sector * SectorLedger.sectorSize)
+  }
+
+  /// What fsync(2) says.
+  func sync() throws {
+    let file = try HostFile(images.disk)
+    try HostError.check(fsync(file.descriptor))
+    ledger.didSync(0)
   }
 
   /// The name in the top image's header, as QEMU reads it.

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import HostStorage
 import TestSupport
 import Testing
@@ -49,6 +50,16 @@ final class MountedImages: Sendable {
     let state = eventually { try? states.contains(text("stream/state").trimmingCharacters(in: .newlines)) ? true : nil }
     let status = try text("status.json")
     try #require(state != nil, "\(states): \(status)")
+  }
+
+  /// Writes a line to `control`, and waits for the answer; nil: it succeeded.
+  func complete(_ line: String) -> HostError? {
+    do throws(HostError) {
+      try HostFile("\(mountpoint)/control", O_WRONLY).write(Array("\(line)\n".utf8), at: 0)
+      return nil
+    } catch {
+      return error
+    }
   }
 
   /// Kills the process behind the mount, and takes away what it leaves behind. `before` is called at the last moment.

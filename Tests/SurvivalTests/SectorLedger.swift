@@ -37,11 +37,13 @@ final class SectorLedger: Sendable {
     return Self.bytes(of: stamps)
   }
 
-  /// A sync has returned that covers all that `writer` had written.
+  /// A sync has returned that covers all that `writer` had written; to these sectors nobody else writes meanwhile.
   func didSync(_ writer: Int) {
     state.withLock { state in
-      for (sector, stamps) in state.pending[writer] { state.synced[sector] = stamps.last ?? 0 }
-      state.pending[writer] = [:]
+      for (sector, stamps) in state.pending[writer] {
+        state.synced[sector] = stamps.last ?? 0
+        for other in state.pending.indices { state.pending[other][sector] = nil }
+      }
     }
   }
 

@@ -90,12 +90,13 @@ final class HeaderSector: Sendable {
     }
   }
 
-  /// After a failed write the host may hold the old sector or the new one: writes the old one and reads it back. A failed
-  /// sync cannot be taken back, since the host forgets which pages it had not written.
+  /// After a failed write the host may hold the old sector or the new one: writes the old one and reads it back. What the
+  /// host reads back decides: one that refuses both has not changed. A failed sync cannot be taken back, since the host
+  /// forgets which pages it had not written.
   private func putBack(_ sector: [UInt8], after error: StorageError) -> ImageError {
     do throws(StorageError) {
       guard error.code != .syncLost, error.operation != "sync" else { throw error }
-      try storage.write(sector.span, at: HostOffset(0))
+      try? storage.write(sector.span, at: HostOffset(0))
       try storage.sync()
       let found = try storage.bytes(ByteCount(sector.count), at: HostOffset(0))
       guard found == sector else { throw error }
