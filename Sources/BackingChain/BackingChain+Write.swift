@@ -102,10 +102,18 @@ extension BackingChain {
     do throws(ChainError) {
       let head = try view(of: GuestRange(from: plan.filled.start, to: plan.range.start), in: snapshot)
       let tail = try view(of: GuestRange(from: plan.range.end, to: plan.filled.end), in: snapshot)
-      let body = plan.target + ByteCount(head.count)
-      try put(head.span, at: plan.target, in: image)
-      try put(bytes.extracting(0..<plan.range.count.bytes), at: body, in: image)
-      try put(tail.span, at: body + plan.range.count, in: image)
+      let body = bytes.extracting(0..<plan.range.count.bytes)
+      if head.isEmpty && tail.isEmpty {
+        try put(body, at: plan.target, in: image)
+      } else {
+        // Zeros may keep a host cluster that a durable mapping still shows: no sector there may be half of a write.
+        let whole = [UInt8](capacity: plan.filled.count.bytes) { output in
+          output.append(copying: head.span)
+          output.append(copying: body)
+          output.append(copying: tail.span)
+        }
+        try put(whole.span, at: plan.target, in: image)
+      }
     } catch {
       if plan.allocates { image.abandon(plan) }
       throw error

@@ -1,7 +1,3 @@
-import Foundation
-import HostStorage
-import ImageFormat
-import Qcow2Format
 import TestSupport
 
 /// The shape of an image that is crashed.
@@ -12,24 +8,32 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
   var refcountBits = 16
   var diskSize = 96 << 10
   var baseSize = 96 << 10
-  /// A history that only qemu-img can give an image.
   var history = History.fresh
+  /// The size of a qcow2 image between the active image and the base; it may be shorter than either.
+  var middleSize: Int?
 
   enum History: Sendable {
     case fresh
     /// Clusters shared with an internal snapshot.
     case snapshot
     case compressed
+    /// QEMU was killed, and its refcounts were deferred: they are wrong.
+    case dirty
+    /// With an external data file.
+    case dataFile
+    /// The refcount table has one cluster, and hardly an entry left: all else is leaked.
+    case full
   }
 
   var description: String {
     "\(clusterSize)-byte clusters v\(version)\(hasExtendedL2 ? " extended" : "") refcounts \(refcountBits) \(history)"
+      + (middleSize.map { " over \($0) bytes" } ?? "")
   }
 
   static let all: [CrashGeometry] = [
     CrashGeometry(),
     CrashGeometry(clusterSize: 512, diskSize: 40 << 10, baseSize: 30_000),
-    // The refcount table has to grow: 64-bit refcounts of 512-byte clusters.
+    // Many refcount blocks: 64-bit refcounts of 512-byte clusters.
     CrashGeometry(clusterSize: 512, refcountBits: 64, diskSize: 64 << 10),
     CrashGeometry(clusterSize: 1024, version: 2, diskSize: 64 << 10),
     CrashGeometry(clusterSize: 4096, refcountBits: 1, baseSize: 50_000),
@@ -39,50 +43,21 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
     CrashGeometry(clusterSize: 4096, history: .compressed),
   ]
 
+  /// A quarter of the sectors is zero; each other one has a value and its own number all over.
   func baseBytes(seed: UInt64) -> [UInt8] {
     var random = SeededRandom(seed: seed &+ 1)
-    // Sectors of one value each, a quarter of them zero.
-    return (0..<(baseSize + 511) / 512).flatMap { _ -> [UInt8] in
-      let value = random.oneIn(4) ? 0 : UInt8.random(in: 1...255, using: &random)
-      return [UInt8](repeating: value, count: 512)
+    return (0..<(baseSize + 511) / 512).flatMap { sector -> [UInt8] in
+      let isZero = random.oneIn(4)
+      let value = UInt8.random(in: 128...255, using: &random)
+      return isZero ? [UInt8](repeating: 0, count: 512) : stamp(value, at: sector * 512, count: 512)
     }.prefix(baseSize).map { $0 }
   }
 
-  func image() throws -> SparseBytes {
-    switch history {
-    case .fresh:
-      let storage = MemoryStorage()
-      var creation = Qcow2Creation(virtualSize: ByteCount(diskSize))
-      creation.clusterSize = ByteCount(clusterSize)
-      creation.version = version
-      creation.hasExtendedL2 = hasExtendedL2
-      creation.refcountBits = refcountBits
-      creation.backing = RecordedBacking(name: Array("base.raw".utf8), format: "raw")
-      try creation.write(to: storage)
-      return storage.content
-    case .snapshot, .compressed:
-      return try imageByQemu()
-    }
-  }
+  /// The active image; `FailingStorageTests` need no more.
+  func image() throws -> SparseBytes { try CrashImages(self, seed: 0).active[0] }
+}
 
-  /// An image with every other cluster written, then a snapshot of it, or compressed.
-  private func imageByQemu() throws -> SparseBytes {
-    let directory = try TemporaryDirectory()
-    let (base, top) = (try directory.file("base.raw", baseBytes(seed: 0)), directory.path("top.qcow2"))
-    func qemu(_ program: String, _ arguments: String...) throws {
-      let outcome = try ExternalProgram(program).run(arguments, in: directory.url)
-      precondition(outcome.succeeded, "\(program) \(arguments): \(outcome.output)")
-    }
-    try qemu(
-      "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, "-o",
-      "cluster_size=\(clusterSize),compat=1.1", top, "\(diskSize)")
-    let flag = history == .compressed ? "-c " : ""
-    let commands = stride(from: 0, to: diskSize, by: 2 * clusterSize).flatMap { start in
-      ["-c", "write \(flag)-P \(start / clusterSize % 250 + 3) \(start) \(clusterSize)"]
-    }
-    let outcome = try ExternalProgram("qemu-io").run(["-f", "qcow2"] + commands + [top])
-    precondition(outcome.succeeded, outcome.output)
-    if history == .snapshot { try qemu("qemu-img", "snapshot", "-c", "one", top) }
-    return SparseBytes([UInt8](try Data(contentsOf: URL(filePath: top))))
-  }
+/// Bytes that say who wrote them and which sector they belong to: `value` and the sector's number by turns.
+func stamp(_ value: UInt8, at offset: Int, count: Int) -> [UInt8] {
+  (offset..<(offset + count)).map { $0 & 1 == 0 ? value : UInt8(truncatingIfNeeded: $0 / 512) }
 }

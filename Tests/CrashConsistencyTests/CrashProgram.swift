@@ -1,119 +1,164 @@
 import BackingChain
 import HostStorage
 import ImageFormat
-import Qcow2Format
-import RawFormat
 import TestSupport
 
 /// What a guest and the job do to a chain in memory, while an oracle notes what a crash may leave.
 struct CrashProgram {
-  let geometry: CrashGeometry
-  let seed: UInt64
-  let storage: MemoryStorage
-  let base: SparseBytes
-  let initial: SparseBytes
-  private let chain: BackingChain
-  private var random: SeededRandom
-  private(set) var oracle: SectorOracle
-  private var model: [UInt8]
-  /// What was done, for a failure's message.
-  private(set) var steps: [String] = []
-  /// The log's length when the header's switch began and when it had returned; nil before.
-  private(set) var completion: (began: Int, ended: Int)?
+  /// One thing that is done.
+  enum Step {
+    case write(GuestRange)
+    case zero(GuestRange, reserving: Bool)
+    case populate(GuestRange)
+    case flush
+    /// A flush, and within its Nth write or sync a guest's write (or zeros) that it need not cover.
+    case race(GuestRange, zeros: Bool, call: Int)
+    /// Everything is populated, and the header names layer `kept` below (nil: none), by `name` where it is not that layer's own.
+    case complete(kept: Int?, name: String? = nil)
+    /// Everything is populated, as if nothing were to be kept.
+    case populateAll
+  }
+
+  let images: CrashImages
+  let storages: [MemoryStorage]
+  let chain: BackingChain
+  private let journal = StorageJournal()
+  private var oracle: SectorOracle
+  private(set) var model: [UInt8]
+  private var names: HeaderNames
+  private(set) var steps: [Step] = []
 
   init(_ geometry: CrashGeometry, seed: UInt64) throws {
-    self.geometry = geometry
-    self.seed = seed
-    random = SeededRandom(seed: seed)
-    base = SparseBytes(geometry.baseBytes(seed: seed))
-    storage = MemoryStorage(try geometry.image(), path: "top.qcow2")
-    storage.forgetLog()
-    initial = storage.content
-    chain = try CrashProgram.chain(active: storage, base: base)
-    model = try chain.wholeDisk()
+    images = try CrashImages(geometry, seed: seed)
+    let journal = journal
+    storages = zip(images.active, ["top.qcow2", "top.data"]).map { content, name in
+      MemoryStorage(content, path: name, journal: journal)
+    }
+    chain = try images.chain(storages, kept: 0)
+    names = HeaderNames(images.below[0].recorded)
+    model = images.disk
     oracle = SectorOracle(model)
+    try expectModel()
   }
 
-  static func chain(active: MemoryStorage, base: SparseBytes) throws -> BackingChain {
-    let base = MemoryStorage(base, path: "base.raw", readOnly: true)
-    let header = try Qcow2Header.read(from: active)
-    let image = try Qcow2ActiveImage(header: header, storage: active, dataStorage: nil, options: .init())
-    let top = Layer(image: image, path: active.path, opened: active.status())
-    let bottom = Layer(image: try RawImage(base), path: base.path, opened: base.status())
-    return BackingChain(layers: header.backing == nil ? [top] : [top, bottom], active: image)
+  struct Difference: Error { let steps: [Step] }
+
+  /// The disk is as it should be without any crash.
+  private func expectModel() throws {
+    if try chain.wholeDisk() != model { throw Difference(steps: steps) }
   }
 
-  /// Runs `count` random steps, and at the end, where `completes`, streams all and flattens.
-  mutating func run(steps count: Int, completes: Bool) throws {
-    for _ in 0..<count { try step() }
-    if completes { try complete() }
-    try chain.flush()
-    oracle.didFlush(position: storage.position)
-    let found = try chain.wholeDisk()
-    precondition(found == model, "\(self): the disk differs from the model without any crash")
+  mutating func run(_ steps: [Step]) throws {
+    for step in steps { try perform(step) }
+    try perform(.flush)
+    try expectModel()
     try chain.close()
   }
 
-  private mutating func step() throws {
-    let range = someRange()
-    switch Int.random(in: 0..<10, using: &random) {
-    case 0...3:
-      let bytes = (0..<range.count.bytes).map { UInt8(truncatingIfNeeded: $0 / 512 + steps.count * 7 + 1) }
-      note("write \(range)", bytes, at: range.start)
+  /// What a crash at any moment of it may leave.
+  func record(_ title: String) -> CrashRecord {
+    CrashRecord(
+      title: "\(title): \(steps.map { "\($0)" }.joined(separator: "; "))", images: images, log: journal.entries,
+      oracle: oracle, names: names)
+  }
+
+  mutating func perform(_ step: Step) throws {
+    steps.append(step)
+    switch step {
+    case .write(let range):
+      let bytes = note(range, zeros: false, position: journal.count)
       try chain.write(bytes.span, at: range.start)
-    case 4, 5:
-      let reserving = Bool.random(using: &random)
-      note("zero \(range) reserving \(reserving)", [UInt8](repeating: 0, count: range.count.bytes), at: range.start)
+    case .zero(let range, let reserving):
+      _ = note(range, zeros: true, position: journal.count)
       try chain.zero(range, reserving: reserving)
-    case 6, 7:
-      steps.append("populate \(range)")
-      _ = try chain.populate(range, above: nil)
-    default:
-      steps.append("flush")
+    case .populate(let range): _ = try chain.populate(range, above: nil)
+    case .populateAll: try populateAll(above: nil)
+    case .flush:
       try chain.flush()
-      oracle.didFlush(position: storage.position)
+      oracle.didFlush(position: journal.count)
+    case .race(let range, let zeros, let call): try race(range, zeros: zeros, call: call)
+    case .complete(let kept, let name): try complete(kept: kept ?? images.below.count, name: name)
     }
   }
 
-  private mutating func note(_ what: String, _ bytes: [UInt8], at offset: GuestOffset) {
-    steps.append(what)
-    model.replaceSubrange(offset.bytes..<(offset.bytes + bytes.count), with: bytes)
-    oracle.willWrite(bytes, at: offset.bytes, position: storage.position)
+  /// Tells the model and the oracle what is written from `position` on.
+  private mutating func note(_ range: GuestRange, zeros: Bool, position: Int) -> [UInt8] {
+    let bytes =
+      zeros
+      ? [UInt8](repeating: 0, count: range.count.bytes)
+      : stamp(UInt8(steps.count % 100 + 1), at: range.start.bytes, count: range.count.bytes)
+    model.replaceSubrange(range.start.bytes..<range.end.bytes, with: bytes)
+    oracle.willWrite(bytes, at: range.start.bytes, position: position)
+    return bytes
   }
 
-  private mutating func complete() throws {
-    steps.append("complete")
+  private mutating func race(_ range: GuestRange, zeros: Bool, call: Int) throws {
+    let mark = oracle.mark
+    let began = Monitor<Int?>(nil)
+    let chain = chain
+    let journal = journal
+    let calls = Monitor(0)
+    let value = UInt8(steps.count % 100 + 1)
+    let act: @Sendable () throws -> Void = {
+      began.withLock { $0 = journal.count }
+      if zeros {
+        try chain.zero(range, reserving: false)
+      } else {
+        try chain.write(stamp(value, at: range.start.bytes, count: range.count.bytes).span, at: range.start)
+      }
+    }
+    storages[0].setHook { action, _ in
+      guard action == .write || action == .sync else { return }
+      let isNow = calls.withLock { calls in
+        calls += 1
+        return calls == call
+      }
+      // What fails leaves a disk that differs from the model.
+      if isNow { try? act() }
+    }
+    try chain.flush()
+    storages[0].setHook(nil)
+    let flushed = journal.count
+    if let position = began.read({ $0 }) {
+      _ = note(range, zeros: zeros, position: position)
+      oracle.didFlush(mark, position: flushed)
+    } else {
+      oracle.didFlush(position: flushed)
+      _ = note(range, zeros: zeros, position: flushed)
+      try act()
+    }
+  }
+
+  /// The layer that is number `kept` below, nil for none.
+  func layer(_ kept: Int) -> Layer? { chain.snapshot.layers.dropFirst().suffix(images.below.count - kept).first }
+
+  private func populateAll(above base: Layer?) throws {
     var position = GuestOffset(0)
-    while let range = try chain.nextUnpopulated(from: position, above: nil) {
-      _ = try chain.populate(range, above: nil)
+    while let range = try chain.nextUnpopulated(from: position, above: base) {
+      _ = try chain.populate(range, above: base)
       position = range.end
     }
-    let began = storage.position
-    try chain.complete(recording: nil, keeping: nil)
-    completion = (began, storage.position)
-    oracle.didFlush(position: storage.position)
   }
 
-  private mutating func someRange() -> GuestRange {
-    let size = geometry.diskSize
-    // Whole clusters, sectors, and ragged ends.
-    let unit = [geometry.clusterSize, 512, 1].randomElement(using: &random) ?? 1
-    let start = Int.random(in: 0..<size, using: &random) / unit * unit
-    let longest = min(size - start, 6 * geometry.clusterSize)
-    let count = max(1, Int.random(in: 1...longest, using: &random) / unit * unit)
-    return GuestRange(at: GuestOffset(start), count: ByteCount(min(count, size - start)))
+  private mutating func complete(kept: Int, name: String?) throws {
+    try populateAll(above: layer(kept))
+    var backing = kept < images.below.count ? images.below[kept].recorded : nil
+    if let name { backing?.name = Array(name.utf8) }
+    let began = journal.count
+    try chain.complete(recording: backing, keeping: layer(kept))
+    noteCompletion(backing, kept: kept, began: began)
+  }
+
+  /// The header has named `backing` since a moment after `began`, for certain since now.
+  mutating func noteCompletion(_ backing: RecordedBacking?, kept: Int, began: Int) {
+    names.change(to: backing, kept: kept, began: began, ended: journal.count)
+    oracle.didFlush(position: journal.count)
   }
 }
 
-extension CrashProgram: CustomStringConvertible {
-  var description: String { "\(geometry) seed \(seed): \(steps.joined(separator: "; "))" }
-}
-
-extension BackingChain {
-  /// All that the guest reads.
-  func wholeDisk() throws -> [UInt8] {
-    try [UInt8](capacity: virtualSize.bytes) { (output: inout OutputSpan<UInt8>) throws(ChainError) in
-      _ = try read(GuestRange(at: GuestOffset(0), count: virtualSize), into: &output)
-    }
+extension CrashProgram {
+  /// A chain over a raw base.
+  static func chain(active: MemoryStorage, base: SparseBytes) throws -> BackingChain {
+    try CrashImages(active: active.content, base: base).chain([active], kept: 0)
   }
 }

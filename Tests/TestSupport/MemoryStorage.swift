@@ -7,11 +7,12 @@ package final class MemoryStorage: Storage {
   package let path: String
   package let isReadOnly: Bool
   private let identity: StorageIdentity
+  private let journal: StorageJournal
+  private let file: Int
   private let state: Mutex<State>
 
   private struct State {
     var content: SparseBytes
-    var log: [StorageOperation] = []
     var faults: FaultPlan?
     var capacity: Int?
     var syncFailure: Int32?
@@ -24,8 +25,13 @@ package final class MemoryStorage: Storage {
 
   private static let inodes = Atomic<UInt64>(1)
 
-  package init(_ content: SparseBytes = SparseBytes(), path: String = "memory", readOnly: Bool = false) {
+  package init(
+    _ content: SparseBytes = SparseBytes(), path: String = "memory", readOnly: Bool = false,
+    journal: StorageJournal = StorageJournal()
+  ) {
     self.path = path
+    self.journal = journal
+    file = journal.addFile()
     isReadOnly = readOnly
     identity = StorageIdentity(device: 0, inode: Self.inodes.add(1, ordering: .relaxed).newValue)
     state = Mutex(State(content: content))
@@ -39,12 +45,13 @@ package final class MemoryStorage: Storage {
 
   package var content: SparseBytes { state.withLock { $0.content } }
   /// Every change in the order in which it was made, since the beginning or the last `forgetLog`.
-  package var log: [StorageOperation] { state.withLock { $0.log } }
-  package var position: Int { state.withLock { $0.log.count } }
+  package var log: [StorageOperation] { journal.entries.filter { $0.file == file }.map(\.operation) }
+  /// The length of the journal.
+  package var position: Int { journal.count }
   package var isClosed: Bool { state.withLock { $0.isClosed } }
   package var locks: [ImageLock] { state.withLock { $0.locks } }
 
-  package func forgetLog() { state.withLock { $0.log = [] } }
+  package func forgetLog() { journal.forget() }
 
   /// Replaces the plan; nil: nothing fails, except a sync after a failed one.
   package func setFaults(_ plan: FaultPlan?) { state.withLock { $0.faults = plan } }
@@ -123,7 +130,7 @@ package final class MemoryStorage: Storage {
   package func sync() throws(StorageError) {
     let failure = try perform(.sync, "sync", HostRange(0..<0)) { state in
       if state.syncFailure == nil { state.syncFailure = state.faults?.failure(of: .sync) }
-      if state.syncFailure == nil { state.log.append(.sync) }
+      if state.syncFailure == nil { self.journal.append(.sync, file: self.file) }
       return state.syncFailure
     }
     if let failure { throw StorageError(code: .syncLost, errno: failure, operation: "sync", path: path) }
@@ -157,7 +164,7 @@ package final class MemoryStorage: Storage {
         guard needed == 0 || state.content.allocated + needed <= capacity else { throw Refusal(errno: ENOSPC) }
       }
       operation.apply(to: &state.content)
-      state.log.append(operation)
+      self.journal.append(operation, file: self.file)
       state.clock += 1
     }
   }

@@ -2,7 +2,7 @@
 /// was written since.
 ///
 /// A test notes each guest write *before* it is made and each flush *after* it returned, with the storage's log
-/// position at that moment; `allowed(at:)` is then the oracle for a crash at any position.
+/// position at that moment; `violation(in:at:)` is then the oracle for a crash at any position.
 package struct SectorOracle: Sendable {
   package static let sector = 512
 
@@ -30,30 +30,49 @@ package struct SectorOracle: Sendable {
     history.append((position, allowed))
   }
 
-  /// A flush that covers every write noted so far has returned; the log's length is `position`.
-  package mutating func didFlush(position: Int) {
-    allowed = allowed.map { Array($0.suffix(1)) }
+  /// The writes noted so far.
+  package struct Mark: Sendable { fileprivate let newest: [Int] }
+
+  package var mark: Mark { Mark(newest: allowed.map { $0.count - 1 }) }
+
+  /// A flush that covers every write before `mark` (nil: every one noted so far) has returned; the log's length is
+  /// `position`. No other flush was noted since the mark.
+  package mutating func didFlush(_ mark: Mark? = nil, position: Int) {
+    let mark = mark ?? self.mark
+    for (sector, newest) in mark.newest.enumerated() { allowed[sector].removeFirst(newest) }
     history.append((position, allowed))
   }
 
-  /// The first sector of a disk, found after a crash at `position`, that holds what it must not.
+  /// How many notes hold at a crash at `position`: with the same number, the same disks are allowed.
+  package func notes(at position: Int) -> Int { (history.lastIndex { $0.position <= position } ?? 0) + 1 }
+
+  /// The first sector of a disk, found after a crash at `position`, that holds what it must not: one that is foreign, before
+  /// one that is lost.
   package func violation(in disk: [UInt8], at position: Int) -> Violation? {
-    guard let allowed = history.last(where: { $0.position <= position })?.allowed else { return nil }
+    let past = history.prefix(notes(at: position))
+    guard let allowed = past.last?.allowed else { return nil }
+    var lost: Violation?
     for (sector, values) in allowed.enumerated() {
       let start = sector * Self.sector
       let found = Array(disk[min(start, disk.count)..<min(start + Self.sector, disk.count)])
-      if !values.contains(found) { return Violation(sector: sector, found: found, allowed: values) }
+      if values.contains(found) { continue }
+      let wasOnceThere = past.contains { $0.allowed[sector].contains(found) }
+      let violation = Violation(sector: sector, isForeign: !wasOnceThere, found: found, allowed: values)
+      if violation.isForeign { return violation }
+      lost = lost ?? violation
     }
-    return nil
+    return lost
   }
 
   package struct Violation: CustomStringConvertible, Sendable {
     package let sector: Int
+    /// What the sector never held; otherwise it holds something older than what was flushed.
+    package let isForeign: Bool
     package let found: [UInt8]
     package let allowed: [[UInt8]]
 
     package var description: String {
-      "sector \(sector) begins \(found.prefix(8)); allowed: \(allowed.map { Array($0.prefix(8)) })"
+      "sector \(sector) begins \(found.prefix(8)), \(isForeign ? "foreign" : "old"); allowed: \(allowed.map { Array($0.prefix(8)) })"
     }
   }
 }

@@ -35,6 +35,17 @@ package struct SparseBytes: Sendable {
 
   package var bytes: [UInt8] { bytes(in: 0..<size) }
 
+  /// The same for the same bytes, whether zeros are holes or data; differs between runs of the process.
+  package var contentHash: Int {
+    pages.reduce(size.hashValue) { sum, page in
+      if page.value.allSatisfy({ $0 == 0 }) { return sum }
+      var hasher = Hasher()
+      hasher.combine(page.key)
+      unsafe page.value.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
+      return sum ^ hasher.finalize()
+    }
+  }
+
   package mutating func write(_ bytes: ArraySlice<UInt8>, at offset: Int) {
     overlay(bytes, at: offset)
     if !bytes.isEmpty { size = max(size, offset + bytes.count) }
