@@ -7,7 +7,7 @@ import Testing
 @Suite struct PowerCutTests {
   @Test(arguments: CrashScenario.all)
   func nothingSyncedIsLostAndNothingForeignAppears(_ scenario: CrashScenario) throws {
-    for seed in TestRun.seeds(6) {
+    for seed in TestRun.seeds(3) {
       let judge = CrashJudge(record: try scenario.record(seed: seed), share: 4, qemuEvery: seed == 1 ? 100 : nil)
       expectWhole(try judge.run(seed: seed))
     }
