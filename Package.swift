@@ -67,7 +67,8 @@ let package = Package(
     tests("RawFormatTests", of: ["RawFormat", "ImageFormat", "HostStorage"]),
     tests("ImageFormatTests", of: ["ImageFormat", "HostStorage"]),
     tests(
-      "CrashConsistencyTests", of: ["BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
+      "CrashConsistencyTests",
+      of: ["StreamJob", "BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("Qcow2FormatTests", of: ["Qcow2Format", "ImageFormat", "HostStorage"]),
     tests("QemuInteropTests", of: ["flatcow", "BackingChain", "Qcow2Format", "ImageFormat", "HostStorage"]),
     tests(

@@ -24,8 +24,8 @@ struct CrashFigures: Sendable {
   /// Of what was on the host.
   var hashes: Set<Int> = []
   var faults: [CrashFault: Int] = [:]
-  /// Positions at which the power was cut.
-  var points = 0
+  /// Moments of a stream and its completion at which the power was cut.
+  var streamPoints = 0
   var judgedByQemu = 0
   /// The first findings.
   private(set) var findings: [String] = []
@@ -39,7 +39,7 @@ struct CrashFigures: Sendable {
     sum.states += more.states
     sum.hashes.formUnion(more.hashes)
     sum.faults.merge(more.faults, uniquingKeysWith: +)
-    sum.points += more.points
+    sum.streamPoints += more.streamPoints
     sum.judgedByQemu += more.judgedByQemu
     sum.findings = Array((sum.findings + more.findings).prefix(3))
   }
@@ -61,7 +61,9 @@ struct CrashJudge {
     let folder = qemuEvery == nil ? nil : try CrashFolder(record.images.below, names: record.names)
     try record.replay.states(perPosition: share, in: positions, seed: seed) { state in
       figures.states += 1
-      if state.position != position { figures.points += 1 }
+      if state.position != position, let began = record.streamBegan, state.position > began {
+        figures.streamPoints += 1
+      }
       position = state.position
       let hash = state.contentHash
       let isNew = figures.hashes.insert(hash).inserted

@@ -1,6 +1,7 @@
 import BackingChain
 import HostStorage
 import ImageFormat
+import StreamJob
 import TestSupport
 
 /// What a guest and the job do to a chain in memory, while an oracle notes what a crash may leave.
@@ -17,6 +18,8 @@ struct CrashProgram {
     case complete(kept: Int?, name: String? = nil)
     /// Everything is populated, as if nothing were to be kept.
     case populateAll
+    /// A job populates everything, as if nothing were to be kept; then layer `kept` below becomes its base, and it completes.
+    case job(kept: Int)
   }
 
   let images: CrashImages
@@ -27,6 +30,8 @@ struct CrashProgram {
   private(set) var model: [UInt8]
   private var names: HeaderNames
   private(set) var steps: [Step] = []
+  /// The journal's length when the first completion, with its copying, began.
+  private var streamBegan: Int?
 
   init(_ geometry: CrashGeometry, seed: UInt64) throws {
     images = try CrashImages(geometry, seed: seed)
@@ -59,11 +64,15 @@ struct CrashProgram {
   func record(_ title: String) -> CrashRecord {
     CrashRecord(
       title: "\(title): \(steps.map { "\($0)" }.joined(separator: "; "))", images: images, log: journal.entries,
-      oracle: oracle, names: names)
+      oracle: oracle, names: names, streamBegan: streamBegan)
   }
+
+  /// The journal's length.
+  var position: Int { journal.count }
 
   mutating func perform(_ step: Step) throws {
     steps.append(step)
+    if step.isOfStream { streamBegan = streamBegan ?? position }
     switch step {
     case .write(let range):
       let bytes = note(range, zeros: false, position: journal.count)
@@ -77,6 +86,7 @@ struct CrashProgram {
       try chain.flush()
       oracle.didFlush(position: journal.count)
     case .race(let range, let zeros, let call): try race(range, zeros: zeros, call: call)
+    case .job(let kept): try completeByJob(kept: kept)
     case .complete(let kept, let name): try complete(kept: kept ?? images.below.count, name: name)
     }
   }
@@ -149,10 +159,39 @@ struct CrashProgram {
     noteCompletion(backing, kept: kept, began: began)
   }
 
+  private mutating func completeByJob(kept: Int) throws {
+    var options = StreamOptions()
+    options.start = .on
+    let job = StreamJob(chain, options: options)
+    defer { _ = job.shutDown(patience: .seconds(60)) }
+    let changes = Monitor(0)
+    job.onChange { changes.withLock { $0 += 1 } }
+    while job.status.state != .pending {
+      guard job.status.state.hasJob else { throw Difference(steps: steps) }
+      _ = changes.wait(deadline: .now + .milliseconds(20)) { _ in job.status.state == .pending ? () : nil }
+    }
+    let backing = images.below[kept].recorded
+    try job.setBase(named: backing.name)
+    let began = position
+    let answer = Monitor<Result<Void, StreamError>?>(nil)
+    _ = job.requestCompletion(backing.name, blocking: true) { result in answer.withLock { $0 = result } }
+    try answer.wait { $0 }.get()
+    noteCompletion(backing, kept: kept, began: began)
+  }
+
   /// The header has named `backing` since a moment after `began`, for certain since now.
-  mutating func noteCompletion(_ backing: RecordedBacking?, kept: Int, began: Int) {
+  private mutating func noteCompletion(_ backing: RecordedBacking?, kept: Int, began: Int) {
     names.change(to: backing, kept: kept, began: began, ended: journal.count)
     oracle.didFlush(position: journal.count)
+  }
+}
+
+extension CrashProgram.Step {
+  fileprivate var isOfStream: Bool {
+    switch self {
+    case .write, .zero, .populate, .flush, .race: false
+    case .populateAll, .job, .complete: true
+    }
   }
 }
 

@@ -8,6 +8,8 @@ struct CrashRecord: Sendable {
   var log: [StorageJournal.Entry]
   var oracle: SectorOracle
   var names: HeaderNames
+  /// From where on the log is that of a stream and its completion.
+  var streamBegan: Int?
 
   var replay: CrashReplay { CrashReplay(initial: images.active, log: log) }
 }

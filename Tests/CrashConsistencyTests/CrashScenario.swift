@@ -65,6 +65,8 @@ struct CrashScenario: CustomStringConvertible, Sendable {
     CrashScenario(
       name: "stream, base late", geometries: three, length: 8,
       ending: { _ in [.populateAll, .flush, .complete(kept: 1)] }),
+    CrashScenario(
+      name: "job, base late", geometries: three, length: 4, ending: { _ in [.flush, .job(kept: 1)] }),
     CrashScenario(name: "writes within a flush", geometries: [CrashGeometry(), small], races: 8),
     CrashScenario(
       name: "mixed", geometries: CrashGeometry.all.filter { $0.history == .fresh }, length: 40,

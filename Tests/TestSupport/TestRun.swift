@@ -5,10 +5,12 @@ package enum TestRun {
   /// Everything, where the gate tries a selection (`make test-full`).
   package static let isFull = environment["FLATCOW_FULL"] != nil
 
+  /// How many times as much as usual random tests do (`make torture`); nil: no more than usual.
+  package static let rounds = environment["FLATCOW_ROUNDS"].flatMap(Int.init)
+
   /// Seeds for a random test that runs `usual` of them in the gate. `make torture` runs many times as many.
   package static func seeds(_ usual: UInt64) -> ClosedRange<UInt64> {
-    let rounds = environment["FLATCOW_ROUNDS"].flatMap(UInt64.init) ?? 1
-    return 1...max(1, usual * rounds)
+    1...max(1, usual * UInt64(rounds ?? 1))
   }
 
   private static var environment: [String: String] { ProcessInfo.processInfo.environment }
