@@ -1,95 +1,43 @@
-import BackingChain
-import HostStorage
-import ImageFormat
-import Qcow2Format
 import TestSupport
 import Testing
 
-/// Fails the Nth call of the active image's storage, for every N: what was asked fails or has its whole effect, nothing traps,
-/// and when the fault is gone everything goes on.
+/// Fails the Nth call of a storage, for every N, once and for ever: what was asked fails with that error or has its whole
+/// effect, nothing traps, and when the fault is gone everything goes on. A failed sync alone is final.
 @Suite struct FailingStorageTests {
-  static let faults: [(actions: Set<StorageAction>, errno: Int32)] = [
-    ([.write], 5), ([.write], 28), ([.read], 5), ([.reserve], 28), ([.punch, .zero], 5), ([.resize], 28),
-  ]
-
-  @Test(arguments: faults.indices, CrashGeometry.all.indices)
-  func everyFaultIsReportedAndPoisonsNothing(_ fault: Int, _ geometry: Int) throws {
-    let (actions, errno) = Self.faults[fault]
-    for nth in 1...200 {
-      let run = try FaultedRun(CrashGeometry.all[geometry])
-      run.storage.setFaults(FaultPlan(actions, nth: nth, errno: errno))
-      let failures = try run.program()
-      run.storage.setFaults(nil)
-      try run.expectWhole("\(CrashGeometry.all[geometry]) \(actions) \(errno), call \(nth)")
-      // No call was left to fail: every one has had its turn.
-      if failures == 0 && nth > 1 { return }
+  @Test func everyFaultOfEveryCallIsReportedAndPoisonsNothing() throws {
+    let images = try FaultImages()
+    let runs = FaultScenario.all.map { scenario in Waiter { Self.injections(into: scenario, images) } }
+    let results = zip(FaultScenario.all, runs).map { ($0.name, $1.result()) }
+    for (name, result) in results {
+      print("\(result.injections) faults: \(name)")
+      #expect(result.injections >= 10, "\(name) meets no faults")
+      #expect(result.complaints.isEmpty, "\(name): \(result.complaints.count): \(result.complaints.prefix(5))")
     }
+    let total = results.map(\.1.injections).reduce(0, +)
+    print("\(total) faults in \(results.count) scenarios")
+    #expect(total >= 5000)
   }
 
-  @Test func aFailedSyncIsFinal() throws {
-    let run = try FaultedRun(CrashGeometry())
-    try run.write(5000, at: 1000)
-    run.storage.setFaults(FaultPlan([.sync], nth: 1))
-    #expect(throws: ChainError.self) { try run.chain.flush() }
-    run.storage.setFaults(nil)
-    try run.write(5000, at: 50_000)
-    #expect(throws: ChainError.self) { try run.chain.flush() }
-    #expect(run.chain.isDurabilityLost)
-    #expect(throws: ChainError.self) { try run.chain.complete(recording: nil, keeping: nil) }
-    #expect(try run.chain.wholeDisk() == run.expected)
-  }
-}
-
-/// A chain whose active image's storage fails, and what its guest must read.
-private final class FaultedRun {
-  let storage: MemoryStorage
-  let chain: BackingChain
-  private(set) var expected: [UInt8]
-  private let size: Int
-
-  init(_ geometry: CrashGeometry) throws {
-    storage = MemoryStorage(try geometry.image(), path: "top.qcow2")
-    chain = try CrashProgram.chain(active: storage, base: SparseBytes(geometry.baseBytes(seed: 3)))
-    expected = try chain.wholeDisk()
-    size = geometry.diskSize
-  }
-
-  /// Does everything once; what failed is tried again, when the fault, which comes once, is gone. Returns how many failed.
-  func program() throws -> Int {
-    let steps: [() throws -> Void] = [
-      { try self.write(9000, at: 700) }, { try self.chain.flush() }, { try self.zero(6000, at: 3000) },
-      { _ = try self.chain.populate(GuestRange(at: GuestOffset(0), count: ByteCount(self.size)), above: nil) },
-      { try self.write(3000, at: 4096) }, { try self.chain.flush() }, { try self.write(512, at: self.size - 512) },
-      { try self.zero(self.size / 2, at: 0) }, { try self.chain.flush() },
-    ]
-    var failures = 0
-    for step in steps {
-      do {
-        try step()
-      } catch is ChainError {
-        failures += 1
-        try step()
+  private static func injections(
+    into scenario: FaultScenario, _ images: FaultImages
+  ) -> (injections: Int, complaints: [String]) {
+    var (injections, complaints) = (0, [String]())
+    for (action, faults) in FaultScenario.faults {
+      for (fault, forEver) in faults.flatMap({ [($0, false), ($0, true)] }) {
+        for nth in 1... {
+          var disk = FaultedDisk(scenario, images, action: action, fault: fault)
+          let place = "\(action) \(nth) \(fault.errno)\(fault.fallsShort ? " short" : "")\(forEver ? " for ever" : "")"
+          do {
+            let plan = FaultPlan([action], nth: nth, fault: fault, forEver: forEver)
+            guard try disk.run(plan) else { break }
+          } catch {
+            complaints.append("\(place): \(error)")
+          }
+          complaints += disk.complaints.map { "\(place): \($0)" }
+          injections += 1
+        }
       }
     }
-    return failures
-  }
-
-  func write(_ count: Int, at offset: Int) throws {
-    let bytes = (0..<count).map { UInt8(truncatingIfNeeded: ($0 + offset) / 512 + 1) }
-    try chain.write(bytes.span, at: GuestOffset(offset))
-    expected.replaceSubrange(offset..<(offset + count), with: bytes)
-  }
-
-  private func zero(_ count: Int, at offset: Int) throws {
-    try chain.zero(GuestRange(at: GuestOffset(offset), count: ByteCount(count)), reserving: false)
-    expected.replaceSubrange(offset..<(offset + count), with: repeatElement(0, count: count))
-  }
-
-  func expectWhole(_ place: String) throws {
-    #expect(try chain.wholeDisk() == expected, "\(place)")
-    try chain.close()
-    let image = MemoryStorage(storage.content)
-    let report = try Qcow2Check.run(on: Qcow2Header.read(from: image), in: image)
-    #expect(report.errors == 0, "\(place): \(report.findings)")
+    return (injections, complaints)
   }
 }

@@ -53,6 +53,9 @@ package final class MemoryStorage: Storage {
 
   package func forgetLog() { journal.forget() }
 
+  /// The plan, with what it has counted so far.
+  package var faults: FaultPlan? { state.withLock { $0.faults } }
+
   /// Replaces the plan; nil: nothing fails, except a sync after a failed one.
   package func setFaults(_ plan: FaultPlan?) { state.withLock { $0.faults = plan } }
 
@@ -86,8 +89,9 @@ package final class MemoryStorage: Storage {
     _ count: ByteCount, at offset: HostOffset, into output: inout OutputSpan<UInt8>
   ) throws(StorageError) {
     let range = HostRange(at: offset, count: count)
-    let bytes = try perform(.read, "read", range) { state in
-      let end = min(range.end.bytes, state.content.size)
+    let bytes = try perform(.read, "read", range) { state, short in
+      let whole = min(range.end.bytes, state.content.size)
+      let end = short == nil ? whole : (offset.bytes + whole) / 2
       return offset.bytes < end ? state.content.bytes(in: offset.bytes..<end) : []
     }
     output.append(copying: bytes.span)
@@ -128,8 +132,8 @@ package final class MemoryStorage: Storage {
   }
 
   package func sync() throws(StorageError) {
-    let failure = try perform(.sync, "sync", HostRange(0..<0)) { state in
-      if state.syncFailure == nil { state.syncFailure = state.faults?.failure(of: .sync) }
+    let failure = try perform(.sync, "sync", HostRange(0..<0)) { state, _ in
+      if state.syncFailure == nil { state.syncFailure = state.faults?.fault(of: .sync)?.errno }
       if state.syncFailure == nil { self.journal.append(.sync, file: self.file) }
       return state.syncFailure
     }
@@ -137,7 +141,7 @@ package final class MemoryStorage: Storage {
   }
 
   package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
-    try perform(.extent, "look for holes", HostRange(at: offset, count: limit)) { state in
+    try perform(.extent, "look for holes", HostRange(at: offset, count: limit)) { state, _ in
       let (isHole, count) = state.content.extent(at: offset.bytes, limit: limit.bytes)
       return StorageExtent(isHole: isHole, count: ByteCount(count))
     }
@@ -157,29 +161,35 @@ package final class MemoryStorage: Storage {
   ) throws(StorageError) {
     let offset = HostOffset(operation.range.lowerBound)
     let range = HostRange(at: offset, count: ByteCount(operation.range.count))
-    try perform(action, name, range) { state throws(Refusal) in
+    try perform(action, name, range) { (state, short) throws(Refusal) in
       guard !self.isReadOnly else { throw Refusal(errno: EBADF) }
       if let capacity = state.capacity, operation.takesSpace {
         let needed = state.content.missing(in: operation.range)
         guard needed == 0 || state.content.allocated + needed <= capacity else { throw Refusal(errno: ENOSPC) }
       }
-      operation.apply(to: &state.content)
-      self.journal.append(operation, file: self.file)
-      state.clock += 1
+      if let done = short == nil ? operation : operation.firstHalf {
+        done.apply(to: &state.content)
+        self.journal.append(done, file: self.file)
+        state.clock += 1
+      }
+      if let short { throw Refusal(errno: short) }
     }
   }
 
   private struct Refusal: Error { let errno: Int32 }
 
+  /// `body` is told the errno of a call that falls short.
   private func perform<Result: Sendable>(
-    _ action: StorageAction, _ name: String, _ range: HostRange, _ body: (inout State) throws(Refusal) -> Result
+    _ action: StorageAction, _ name: String, _ range: HostRange,
+    _ body: (inout State, _ short: Int32?) throws(Refusal) -> Result
   ) throws(StorageError) -> Result {
     state.withLock { $0.hook }?(action, range)
     do {
       return try state.withLock { state throws(Refusal) in
         guard !state.isClosed else { throw Refusal(errno: EBADF) }
-        if action != .sync, let errno = state.faults?.failure(of: action) { throw Refusal(errno: errno) }
-        return try body(&state)
+        let fault = action == .sync ? nil : state.faults?.fault(of: action)
+        if let fault, !fault.fallsShort { throw Refusal(errno: fault.errno) }
+        return try body(&state, fault?.errno)
       }
     } catch {
       throw StorageError(errno: error.errno, operation: name, path: path, offset: action == .sync ? nil : range.start)

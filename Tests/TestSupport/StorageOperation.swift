@@ -24,6 +24,19 @@ package enum StorageOperation: Equatable, Sendable {
     }
   }
 
+  /// What a change that falls short leaves: its first half, up to a sector's end; nil where that is nothing.
+  var firstHalf: StorageOperation? {
+    let end = (range.lowerBound + range.count / 2) / 512 * 512
+    guard end > range.lowerBound else { return nil }
+    switch self {
+    case .write(let bytes, let offset): return .write(Array(bytes[..<(end - offset)]), at: offset)
+    case .zero(let range): return .zero(range.lowerBound..<end)
+    case .punch(let range): return .punch(range.lowerBound..<end)
+    case .reserve(let range): return .reserve(range.lowerBound..<end)
+    case .resize, .sync: return nil
+    }
+  }
+
   /// The bytes that it changes or, for `.resize`, may uncover or cut off.
   var range: Range<Int> {
     switch self {

@@ -36,6 +36,16 @@ import Testing
     try storage.write([3], at: 0)
   }
 
+  @Test func aCallThatFallsShortDoesItsFirstHalf() throws {
+    let storage = MemoryStorage([UInt8](repeating: 1, count: 2048))
+    let fault = FaultPlan.Fault(errno: ENOSPC, fallsShort: true)
+    storage.setFaults(FaultPlan([.write], nth: 1, fault: fault))
+    #expect(throws: StorageError.self) { try storage.write([UInt8](repeating: 2, count: 1600), at: 100) }
+    #expect(storage.content.bytes.lastIndex(of: 2) == 511)
+    storage.setFaults(FaultPlan([.read], nth: 1, fault: fault))
+    #expect(try storage.bytes(count: 2048).count == 1024)
+  }
+
   @Test func aFaultForEverStays() throws {
     let storage = MemoryStorage([1])
     storage.setFaults(FaultPlan([.read], nth: 2, forEver: true))

@@ -18,8 +18,20 @@ extension Refcounts.State {
     return range(of: first..<(first + count))
   }
 
-  /// Takes exactly `wanted` clusters in a row from `start` on, and makes the blocks that they need right behind them.
+  /// Takes exactly `wanted` clusters in a row from `start` on, and makes the blocks that they need right behind them. On an
+  /// error nothing is taken: a block that is not counted itself, or an entry past the end of the table on the host, would
+  /// be written by the next flush.
   mutating func allocateRow(of wanted: Int, from start: Int) throws(ImageError) -> HostRange {
+    let before = self
+    do throws(ImageError) {
+      return try takeRow(of: wanted, from: start)
+    } catch {
+      self = before
+      throw error
+    }
+  }
+
+  private mutating func takeRow(of wanted: Int, from start: Int) throws(ImageError) -> HostRange {
     let wanted = max(1, wanted)
     let perBlock = header.refcountsPerBlock
     while true {
@@ -40,7 +52,7 @@ extension Refcounts.State {
         continue  // the new table may stand where this row was
       }
       guard try firstFreeRow(of: end - first, from: first) == first else {
-        return try allocateRow(of: wanted, from: first + 1)
+        return try takeRow(of: wanted, from: first + 1)
       }
       for (position, block) in missing.enumerated() { try makeBlock(block, at: first + wanted + position) }
       for cluster in first..<end { try set(1, of: cluster) }

@@ -64,7 +64,12 @@ final class Refcounts: Sendable {
   func allocateTable() throws(ImageError) -> HostOffset {
     try state.withLock { (state) throws(ImageError) in
       let range = try state.allocate(upTo: 1)
-      try state.reserve(range)
+      do throws(ImageError) {
+        try state.reserve(range)
+      } catch {
+        for cluster in state.clusters(of: range) { try state.decrement(cluster) }
+        throw error
+      }
       state.metadata.formUnion(state.clusters(of: range))
       return range.start
     }

@@ -25,7 +25,9 @@ extension Qcow2Header {
       let extraLength = Int(BigEndian.load(UInt32.self, from: directory.span, at: position + 20))
       guard entries <= Limit.l1Bytes / 8, extraLength <= size else { throw corrupt() }
       ranges.append(HostRange(at: table, count: ByteCount(entries * 8)))
-      for entry in try words(entries, at: table, from: storage) where entry & L2Entry.Bits.offset != 0 {
+      let words = try words(entries, at: table, from: storage)
+      guard words.count == entries else { throw corrupt() }
+      for entry in words where entry & L2Entry.Bits.offset != 0 {
         guard let offset = clusterOffset(entry & L2Entry.Bits.offset) else { throw corrupt() }
         ranges.append(HostRange(at: offset, count: clusterSize))
       }

@@ -33,8 +33,8 @@ struct RefcountSurvey {
     use(
       HostRange(at: header.refcountTableOffset, count: header.clusterSize * header.refcountTableClusters),
       as: "refcount table")
-    let table = try header.words(
-      header.clusterSize.bytes * header.refcountTableClusters / 8, at: header.refcountTableOffset, from: storage)
+    let table = try words(
+      header.clusterSize.bytes * header.refcountTableClusters / 8, at: header.refcountTableOffset, of: "refcount table")
     for (index, entry) in table.enumerated() where entry != 0 {
       useCluster(at: entry, as: "refcount block \(index)")
     }
@@ -52,14 +52,21 @@ struct RefcountSurvey {
   private mutating func countMapping(l1Offset: HostOffset, l1Count: Int, isActive: Bool) throws(ImageError) {
     guard l1Count > 0 else { return }
     use(HostRange(at: l1Offset, count: ByteCount(l1Count * 8)), as: "L1 table")
-    for (index, entry) in try header.words(l1Count, at: l1Offset, from: storage).enumerated() {
+    for (index, entry) in try words(l1Count, at: l1Offset, of: "L1 table").enumerated() {
       let home = entry & L2Entry.Bits.offset
       guard home != 0, useCluster(at: home, as: "L2 table \(index)") else { continue }
-      let words = try header.words(header.clusterSize.bytes / 8, at: HostOffset(Int(home)), from: storage)
+      let words = try words(header.clusterSize.bytes / 8, at: HostOffset(Int(home)), of: "L2 table \(index)")
       for position in 0..<(words.count / header.wordsPerEntry) {
         count(rules.entry(position, in: words), isActive: isActive)
       }
     }
+  }
+
+  /// The words of a table. One that is cut off is a fault: what it does not say any more may be in use.
+  private mutating func words(_ count: Int, at offset: HostOffset, of what: String) throws(ImageError) -> [UInt64] {
+    let words = try header.words(count, at: offset, from: storage)
+    if words.count < count { faults.append("the \(what) at \(offset.bytes) is cut off") }
+    return words
   }
 
   private mutating func count(_ entry: L2Entry, isActive: Bool) {
