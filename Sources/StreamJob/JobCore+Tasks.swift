@@ -76,9 +76,12 @@ extension JobCore {
     // What stands in its way, the pass will meet.
     case (.measure, _): sweep.measured(nil)
     case (.checkSpace, .space(let free, let total)):
-      spaceChecked(SpaceShortage(free: free, total: total, minimum: space.minimum), now)
+      space.looked(now, spare: free - space.minimum.bytes(of: total))
+      spaceChecked(SpaceShortage(free: free, total: total, minimum: space.minimum))
     // A host that does not say how much is free does not stop the job.
-    case (.checkSpace, _): spaceChecked(nil, now)
+    case (.checkSpace, _):
+      space.looked(now, spare: nil)
+      spaceChecked(nil)
     case (.scan, .found(let range)): sweep.scanned(finding: range)
     case (.scan, .failed(let error)):
       sweep.scanFailed(leavingOut: onError.action(for: error) == .leaveOut)
@@ -105,8 +108,7 @@ extension JobCore {
     copied += bytes
   }
 
-  private mutating func spaceChecked(_ shortage: SpaceShortage?, _ now: SuspendingClock.Instant) {
-    space.looked(now)
+  private mutating func spaceChecked(_ shortage: SpaceShortage?) {
     pause.space = sweep.remaining == 0 ? nil : shortage
     if pause.space == nil { resumeIfNothingHolds() } else { move(.pause) }
   }

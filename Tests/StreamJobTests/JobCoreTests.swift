@@ -128,6 +128,20 @@ import Testing
     #expect(core.state == .running)
   }
 
+  /// It copied 64 MiB between two looks, and a host of 64 MiB was full.
+  @Test func aSmallHostIsLookedAtAgainBeforeItIsFull() {
+    var watch = SpaceWatch(.bytes(10))
+    watch.looked(now, spare: 1000)
+    var looks: [Bool] = []
+    for copied in [499, 1] {
+      watch.noteCopied(ByteCount(copied))
+      looks.append(watch.look(now))
+    }
+    watch.looked(now, spare: 0)
+    looks.append(watch.look(now))
+    #expect(looks == [false, true, false])
+  }
+
   @Test func aLateLookAtTheSpaceDoesNotDisturbACompletion() throws {
     var core = JobCore(StreamOptions(start: .on, minimumFree: .bytes(10)), size: 65536)
     core.start()

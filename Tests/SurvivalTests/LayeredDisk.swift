@@ -77,11 +77,11 @@ struct LayeredDisk {
     _ = try file.read(SectorLedger.sectorSize, at: sector * SectorLedger.sectorSize)
   }
 
-  /// What fsync(2) says.
-  func sync() throws {
+  /// What fsync(2) says of what this writer wrote.
+  func sync(_ writer: Int = 0) throws {
     let file = try HostFile(images.disk)
     try HostError.check(fsync(file.descriptor))
-    ledger.didSync(0)
+    ledger.didSync(writer)
   }
 
   /// The name in the top image's header, as QEMU reads it.

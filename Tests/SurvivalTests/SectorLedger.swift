@@ -37,6 +37,12 @@ final class SectorLedger: Sendable {
     return Self.bytes(of: stamps)
   }
 
+  /// The disk has zeros there, durably.
+  func zero(_ range: Range<Int>) {
+    _ = willWrite(range, by: 0, zeros: true)
+    didSync(0)
+  }
+
   /// A sync has returned that covers all that `writer` had written; to these sectors nobody else writes meanwhile.
   func didSync(_ writer: Int) {
     state.withLock { state in
