@@ -102,6 +102,11 @@ struct GuestWriter: Sendable {
     try HostError.check(Int32(truncatingIfNeeded: unsafe pread(source.descriptor, start + offset, bytes.count, 0)))
   }
 
+  func read(_ count: Int, at offset: Int) throws -> [UInt8] {
+    try HostError.check(Int32(truncatingIfNeeded: unsafe pwrite(source.descriptor, start + offset, count, 0)))
+    return try source.read(count, at: 0)
+  }
+
   func sync(_ offset: Int, count: Int) throws {
     try HostError.check(unsafe msync(start + offset, count, MS_SYNC))
   }

@@ -43,9 +43,9 @@ struct LayeredDisk {
     #expect(try images.shell("sha256sum mid.qcow2 base.raw") == lowerSums, "a backing image was written")
   }
 
-  /// Nothing is pending: the image, alone with what its header names, is the disk.
-  func expectEqual(sourceLocation: SourceLocation = #_sourceLocation) throws {
-    try ledger.bytes.write(to: URL(filePath: images.path("model.raw")))
+  /// The image, alone with what its header names, is the disk: these bytes, or those of the ledger when nothing is pending.
+  func expectEqual(_ bytes: Data? = nil, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    try (bytes ?? ledger.bytes).write(to: URL(filePath: images.path("model.raw")))
     try images.shell("qemu-img compare -f qcow2 -F raw top.qcow2 model.raw")
   }
 
