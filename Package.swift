@@ -77,6 +77,9 @@ let package = Package(
     tests(
       "MountTests",
       of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
+    tests(
+      "ConcurrencyTests",
+      of: ["StreamJob", "BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("SurvivalTests", of: ["flatcow", "HostStorage", "CLinux"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),

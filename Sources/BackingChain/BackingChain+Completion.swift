@@ -28,8 +28,11 @@ extension BackingChain {
     }
     try flush()
     try flusher?.watching { () throws(ImageError) in try image.record(backing: backing) }
-    replaceSnapshot(with: ChainSnapshot(layers: [old.layers[0]] + old.layers[kept...]))
+    let layers = [old.layers[0]] + old.layers[kept...]
+    // A cluster that is unmapped now would read as what the old layers have to whoever still sees them.
+    replaceSnapshot(with: ChainSnapshot(layers: layers, someoneLooksBelow: true))
     waitForRequests(of: image)
+    replaceSnapshot(with: ChainSnapshot(layers: layers))
     for layer in old.layers[1..<kept] { layer.close() }
   }
 

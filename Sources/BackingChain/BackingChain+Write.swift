@@ -157,7 +157,7 @@ extension BackingChain {
     return try ranges.withLock(on: whole ?? first, exclusive: true) { () throws(ChainError) in
       if let whole {
         do throws(ImageError) {
-          let done = try image.zero(whole, reserving: reserving, hiding: snapshot.layers.count > 1)
+          let done = try image.zero(whole, reserving: reserving, hiding: snapshot.someoneLooksBelow)
           if done.bytes > 0 {
             allocated.noteFreed()
             return min(done, range.count)

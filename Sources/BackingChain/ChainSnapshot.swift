@@ -16,9 +16,12 @@ enum Source {
 /// The layers of a chain at one moment, top first.
 package final class ChainSnapshot: Sendable {
   package let layers: [Layer]
+  /// Whether a request that is under way may look below the active layer: in this snapshot, or still in the one before.
+  let someoneLooksBelow: Bool
 
-  init(layers: [Layer]) {
+  init(layers: [Layer], someoneLooksBelow: Bool = false) {
     self.layers = layers
+    self.someoneLooksBelow = someoneLooksBelow || layers.count > 1
   }
 
   /// Where the bytes from `offset` on come from, for a run of at least 1 and at most `limit` bytes, when layers number

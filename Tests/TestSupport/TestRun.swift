@@ -8,6 +8,9 @@ package enum TestRun {
   /// How many times as much as usual random tests do (`make torture`); nil: no more than usual.
   package static let rounds = environment["FLATCOW_ROUNDS"].flatMap(Int.init)
 
+  /// For how long a program runs that could go on for ever, at least; 0: as short as it can be.
+  package static let seconds = environment["FLATCOW_SECONDS"].flatMap(Int.init) ?? 0
+
   /// Seeds for a random test that runs `usual` of them in the gate. `make torture` runs many times as many.
   package static func seeds(_ usual: UInt64) -> ClosedRange<UInt64> {
     1...max(1, usual * UInt64(rounds ?? 1))
