@@ -13,7 +13,7 @@ TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) te
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps build release lint test test-full torture mutants bench install demo
+.PHONY: deps build release lint test test-full torture survival mutants bench install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -40,9 +40,13 @@ test: deps build lint ## The gate. The last line says how many tests ran.
 test-full: deps build ## Everything, where the gate tries a selection.
 	FLATCOW_FULL=1 $(TEST)
 
-ROUNDS ?= 100
-torture: deps build ## The random tests, with ROUNDS times as many seeds as in the gate.
-	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'CrashConsistencyTests|BackingChainTests.RandomProgramTests|SurvivalTests'
+ROUNDS ?= 6
+torture: deps build ## Cuts the power in a million ways, and tells what was lost; a round more is some minutes more.
+	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter CrashConsistencyTests.TortureTests
+
+survival: ROUNDS = 100
+survival: deps build ## kill -9 and other random tests, with ROUNDS times as many seeds as in the gate.
+	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'BackingChainTests.RandomProgramTests|SurvivalTests'
 
 mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
 	Tests/Mutants/run.sh

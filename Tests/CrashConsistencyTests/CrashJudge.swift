@@ -27,12 +27,12 @@ struct CrashFigures: Sendable {
   /// Moments of a stream and its completion at which the power was cut.
   var streamPoints = 0
   var judgedByQemu = 0
-  /// The first findings.
-  private(set) var findings: [String] = []
+  /// The first finding of each kind.
+  private(set) var findings: [CrashFault: String] = [:]
 
   mutating func add(_ fault: CrashFault, _ finding: String) {
     faults[fault, default: 0] += 1
-    if findings.count < 3 { findings.append(finding) }
+    if findings[fault] == nil { findings[fault] = finding }
   }
 
   static func += (sum: inout CrashFigures, more: CrashFigures) {
@@ -41,7 +41,7 @@ struct CrashFigures: Sendable {
     sum.faults.merge(more.faults, uniquingKeysWith: +)
     sum.streamPoints += more.streamPoints
     sum.judgedByQemu += more.judgedByQemu
-    sum.findings = Array((sum.findings + more.findings).prefix(3))
+    sum.findings.merge(more.findings) { first, _ in first }
   }
 }
 

@@ -13,6 +13,8 @@ struct CrashScenario: CustomStringConvertible, Sendable {
   var flushes = 2
   var races = 1
   var length = 25
+  /// Whether QEMU can be asked to do the like: its log tells of one file, and nothing of a stream.
+  var isForQemu = true
   /// What comes at the end.
   var ending: @Sendable (inout SeededRandom) -> [CrashProgram.Step] = { _ in [] }
 
@@ -54,32 +56,47 @@ struct CrashScenario: CustomStringConvertible, Sendable {
       }),
     CrashScenario(name: "lazy refcounts", geometries: [CrashGeometry(history: .dirty)], length: 12),
     CrashScenario(
-      name: "data file", geometries: [CrashGeometry(history: .dataFile)], ending: { _ in [.complete(kept: nil)] }),
+      name: "data file", geometries: [CrashGeometry(history: .dataFile)], isForQemu: false,
+      ending: { _ in [.complete(kept: nil)] }),
     CrashScenario(
       name: "subclusters",
       geometries: [CrashGeometry(clusterSize: 16 << 10, hasExtendedL2: true, diskSize: 160 << 10, baseSize: 150_001)]),
     CrashScenario(
       name: "stream and flatten", geometries: three + [CrashGeometry()], length: 8,
-      ending: { _ in [.complete(kept: nil)] }),
-    CrashScenario(name: "stream, base kept", geometries: three, length: 8, ending: { _ in [.complete(kept: 1)] }),
+      isForQemu: false, ending: { _ in [.complete(kept: nil)] }),
+    CrashScenario(
+      name: "stream, base kept", geometries: three, length: 8, isForQemu: false, ending: { _ in [.complete(kept: 1)] }),
     CrashScenario(
       name: "stream, base late", geometries: three, length: 8,
-      ending: { _ in [.populateAll, .flush, .complete(kept: 1)] }),
+      isForQemu: false, ending: { _ in [.populateAll, .flush, .complete(kept: 1)] }),
     CrashScenario(
-      name: "job, base late", geometries: three, length: 4, ending: { _ in [.flush, .job(kept: 1)] }),
+      name: "job, base late", geometries: three, length: 4, isForQemu: false, ending: { _ in [.flush, .job(kept: 1)] }),
     CrashScenario(name: "writes within a flush", geometries: [CrashGeometry(), small], races: 8),
     CrashScenario(
       name: "mixed", geometries: CrashGeometry.all.filter { $0.history == .fresh }, length: 40,
       ending: { _ in [.complete(kept: nil)] }),
   ]
 
-  /// The program of a seed, run to its end.
-  func record(seed: UInt64) throws -> CrashRecord {
+  /// What is done on which geometry, for a seed.
+  private func program(_ seed: UInt64) -> (geometry: CrashGeometry, steps: [CrashProgram.Step]) {
     let geometry = geometries[Int(seed % UInt64(geometries.count))]
     var random = SeededRandom(seed: seed)
+    return (geometry, (0..<length).map { _ in step(geometry, &random) } + ending(&random))
+  }
+
+  /// The program of a seed, run to its end.
+  func record(seed: UInt64) throws -> CrashRecord {
+    let (geometry, steps) = program(seed)
     var program = try CrashProgram(geometry, seed: seed)
-    try program.run((0..<length).map { _ in step(geometry, &random) } + ending(&random))
+    try program.run(steps)
     return program.record("\(name), \(geometry), seed \(seed)")
+  }
+
+  /// The same, done by QEMU, as far as it can.
+  func recordOfQemu(seed: UInt64) throws -> CrashRecord {
+    let (geometry, steps) = program(seed)
+    var program = try QemuProgram(geometry, seed: seed)
+    return try program.record("\(name), \(geometry), seed \(seed)", steps)
   }
 
   private func step(_ geometry: CrashGeometry, _ random: inout SeededRandom) -> CrashProgram.Step {

@@ -1,13 +1,13 @@
 /// Figures by scenario, as a table.
 struct CrashTally: Sendable {
   private var rows: [(name: String, figures: CrashFigures)] = []
-  private(set) var findings: [String] = []
+  /// Parts that could not be carried out.
+  private(set) var failures: [String] = []
 
   mutating func add(_ result: Result<CrashFigures, any Error>, of name: String) {
     switch result {
-    case .failure(let error): findings.append("\(name): \(error)")
+    case .failure(let error): failures.append("\(name): \(error)")
     case .success(let figures):
-      findings += figures.findings
       if let row = rows.firstIndex(where: { $0.name == name }) {
         rows[row].figures += figures
       } else {
@@ -15,6 +15,11 @@ struct CrashTally: Sendable {
       }
     }
   }
+}
+
+extension CrashTally {
+  /// Of every scenario the first finding of each kind.
+  var findings: [String] { rows.flatMap { $0.figures.findings.values } }
 }
 
 extension CrashTally: CustomStringConvertible {

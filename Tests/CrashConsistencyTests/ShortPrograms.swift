@@ -26,13 +26,30 @@ enum ShortPrograms {
   /// All operations at all places.
   static let steps = operations.flatMap { operation in places.map { operation($0) } }
 
+  /// Random programs of several operations, always the same.
+  static func sample(_ count: Int, operations: Int) -> [[CrashProgram.Step]] {
+    var random = SeededRandom(seed: UInt64(operations))
+    return (0..<count).map { _ in
+      (0..<operations).flatMap { _ in steps.randomElement(using: &random) ?? [] }
+    }
+  }
+
+  private static let before: [CrashProgram.Step] = [.write(range(8192, 8192)), .flush]
+  private static let after: [CrashProgram.Step] = [.flush, .write(range(20_480, 8192)), .flush]
+
   /// Cuts the power at every moment of `steps` and of what follows.
   static func judge(_ steps: [CrashProgram.Step], share: Int, qemuEvery: Int? = nil) throws -> CrashFigures {
     var program = try CrashProgram(geometry, seed: 1)
-    for step in [.write(range(8192, 8192)), .flush] as [CrashProgram.Step] { try program.perform(step) }
+    for step in before { try program.perform(step) }
     let began = program.position
-    try program.run(steps + [.flush, .write(range(20_480, 8192)), .flush])
+    try program.run(steps + after)
     let judge = CrashJudge(record: program.record("short program"), share: share, qemuEvery: qemuEvery)
     return try judge.run(seed: 1, in: began..<Int.max)
+  }
+
+  /// The same, done by QEMU.
+  static func judgeQemu(_ steps: [CrashProgram.Step], share: Int) throws -> CrashFigures {
+    var program = try QemuProgram(geometry, seed: 1)
+    return try CrashJudge(record: program.record("short program", before + steps + after), share: share).run(seed: 1)
   }
 }

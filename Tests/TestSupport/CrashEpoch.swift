@@ -88,7 +88,7 @@ struct CrashEpoch {
 
     // A small share is better spent on losses: nothing lost and everything lost come up at other positions.
     var choices = limit < 4 ? [] : [upTo { _ in true }, upTo { _ in false }] + firstSectorAlone().prefix(limit / 2)
-    if unsynced.count < 16, 1 << unsynced.count <= limit / 2 {
+    if unsynced.count < 16, 1 << unsynced.count <= limit {
       choices += (1..<(1 << unsynced.count) - 1).map { subset in
         upTo { operation in
           unsynced.firstIndex { $0.operation == operation }.map { subset & 1 << $0 != 0 } ?? false
@@ -96,7 +96,7 @@ struct CrashEpoch {
       }
     }
     while choices.count < limit { choices.append(someChoice(places, counts, using: &random)) }
-    return choices
+    return Array(choices.prefix(limit))
   }
 
   /// The digits of `number`, the version counts being their bases.
