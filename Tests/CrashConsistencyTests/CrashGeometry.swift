@@ -21,7 +21,7 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
     case dirty
     /// With an external data file.
     case dataFile
-    /// The refcount table has one cluster, and hardly an entry left: all else is leaked.
+    /// Every cluster that the refcount table can count is taken, most by leaks.
     case full
   }
 
@@ -30,17 +30,15 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
       + (middleSize.map { " over \($0) bytes" } ?? "")
   }
 
-  static let all: [CrashGeometry] = [
+  /// Many kinds of images that are new.
+  static let plain = [
     CrashGeometry(),
     CrashGeometry(clusterSize: 512, diskSize: 40 << 10, baseSize: 30_000),
-    // Many refcount blocks: 64-bit refcounts of 512-byte clusters.
+    // Many refcount blocks.
     CrashGeometry(clusterSize: 512, refcountBits: 64, diskSize: 64 << 10),
     CrashGeometry(clusterSize: 1024, version: 2, diskSize: 64 << 10),
     CrashGeometry(clusterSize: 4096, refcountBits: 1, baseSize: 50_000),
     CrashGeometry(clusterSize: 16 << 10, hasExtendedL2: true, diskSize: 160 << 10, baseSize: 200 << 10),
-    CrashGeometry(clusterSize: 4096, history: .snapshot),
-    CrashGeometry(clusterSize: 512, diskSize: 32 << 10, history: .snapshot),
-    CrashGeometry(clusterSize: 4096, history: .compressed),
   ]
 
   /// A quarter of the sectors is zero; each other one has a value and its own number all over.
@@ -52,9 +50,6 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
       return isZero ? [UInt8](repeating: 0, count: 512) : stamp(value, at: sector * 512, count: 512)
     }.prefix(baseSize).map { $0 }
   }
-
-  /// The active image; `FailingStorageTests` need no more.
-  func image() throws -> SparseBytes { try CrashImages(self, seed: 0).active[0] }
 }
 
 /// Bytes that say who wrote them and which sector they belong to: `value` and the sector's number by turns.

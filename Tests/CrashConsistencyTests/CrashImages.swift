@@ -18,7 +18,7 @@ struct CrashImages: Sendable {
   }
 
   /// The active image, and its external data file where it has one.
-  var active: [SparseBytes] = []
+  private(set) var active: [SparseBytes] = []
   /// Top first.
   private(set) var below: [Below] = []
   private(set) var disk: [UInt8]
@@ -36,13 +36,6 @@ struct CrashImages: Sendable {
       active = [storage.content]
     case .snapshot, .compressed, .dirty, .dataFile: try createByQemu(geometry)
     }
-  }
-
-  /// An image over a raw base; what its guest reads is somebody else's to know.
-  init(active: SparseBytes, base: SparseBytes) {
-    self.active = [active]
-    below = [Below(name: "base.raw", format: "raw", content: base)]
-    disk = []
   }
 
   private func creation(_ geometry: CrashGeometry) throws -> MemoryStorage {
@@ -76,12 +69,12 @@ struct CrashImages: Sendable {
     below.insert(Below(name: "middle.qcow2", format: "qcow2", content: storage.content), at: 0)
   }
 
-  /// Takes clusters for plans that are never carried out, until the refcount table has two entries left.
+  /// Takes clusters for plans that are never carried out, until all are taken that the refcount table can count.
   private func leak(in storage: MemoryStorage) throws {
     let header = try Qcow2Header.read(from: storage)
     let image = try Qcow2ActiveImage(header: header, storage: storage, dataStorage: nil, options: .init())
-    let perBlock = header.clusterSize.bytes * 8 >> header.refcountOrder
-    let end = HostOffset((header.clusterSize.bytes / 8 - 2) * perBlock * header.clusterSize.bytes)
+    let perBlock = (header.clusterSize.bytes * 8) >> header.refcountOrder
+    let end = HostOffset((header.clusterSize.bytes / 8 * perBlock - perBlock / 2) * header.clusterSize.bytes)
     let disk = GuestRange(at: GuestOffset(0), count: header.virtualSize)
     while try image.prepare(disk).target < end {}
     try image.finish()

@@ -194,10 +194,3 @@ extension CrashProgram.Step {
     }
   }
 }
-
-extension CrashProgram {
-  /// A chain over a raw base.
-  static func chain(active: MemoryStorage, base: SparseBytes) throws -> BackingChain {
-    try CrashImages(active: active.content, base: base).chain([active], kept: 0)
-  }
-}

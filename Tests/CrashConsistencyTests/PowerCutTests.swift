@@ -13,6 +13,15 @@ import Testing
     }
   }
 
+  /// What the scenario is for: the header's pointer to the table changes.
+  @Test func theRefcountTableGrows() throws {
+    let scenario = try #require(CrashScenario.all.first { $0.name == "refcount growth" })
+    for seed in 1...4 as ClosedRange<UInt64> {
+      let writes = try scenario.record(seed: seed).log.map(\.operation.description)
+      #expect(writes.contains("write 0+512"))
+    }
+  }
+
   @Test(arguments: ShortPrograms.steps.indices)
   func noShortProgramLosesAnything(_ first: Int) throws {
     let steps = ShortPrograms.steps
