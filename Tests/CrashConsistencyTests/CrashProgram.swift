@@ -18,7 +18,7 @@ struct CrashProgram {
     case complete(kept: Int?, name: String? = nil)
     /// Everything is populated, as if nothing were to be kept.
     case populateAll
-    /// A job populates everything, as if nothing were to be kept; then layer `kept` below becomes its base, and it completes.
+    /// A job populates everything, as if nothing were to be kept; then it is told to complete, and to keep layer `kept` below.
     case job(kept: Int)
   }
 
@@ -162,7 +162,7 @@ struct CrashProgram {
   private mutating func completeByJob(kept: Int) throws {
     var options = StreamOptions()
     options.start = .on
-    let job = StreamJob(chain, options: options)
+    let job = StreamJob(PlacelessTarget(chain), options: options)
     defer { _ = job.shutDown(patience: .seconds(60)) }
     let changes = Monitor(0)
     job.onChange { changes.withLock { $0 += 1 } }
@@ -171,7 +171,6 @@ struct CrashProgram {
       _ = changes.wait(deadline: .now + .milliseconds(20)) { _ in job.status.state == .pending ? () : nil }
     }
     let backing = images.below[kept].recorded
-    try job.setBase(named: backing.name)
     let began = position
     let answer = Monitor<Result<Void, StreamError>?>(nil)
     _ = job.requestCompletion(backing.name, blocking: true) { result in answer.withLock { $0 = result } }
