@@ -18,20 +18,25 @@ struct DiskExerciser {
   private(set) var model: [UInt8]
   private var file: HostFile
   private var direct: HostFile
-  private var mapping: MappedFile
+  /// nil: the mount has no page cache, so that nothing can be mapped.
+  private var mapping: MappedFile?
+  private let isMapped: Bool
   /// The last steps, for a person; the seed does all of them again.
   private var log: [String] = []
 
-  init(_ images: MountedImages, model: [UInt8], seed: UInt64) throws {
+  init(_ images: MountedImages, model: [UInt8], isMapped: Bool, seed: UInt64) throws {
     self.images = images
+    self.isMapped = isMapped
     self.model = model
     random = SeededRandom(seed: seed)
-    (file, direct, mapping) = try Self.open(images, size: model.count)
+    (file, direct, mapping) = try Self.open(images, size: model.count, isMapped: isMapped)
   }
 
-  private static func open(_ images: MountedImages, size: Int) throws -> (HostFile, HostFile, MappedFile) {
+  private static func open(
+    _ images: MountedImages, size: Int, isMapped: Bool
+  ) throws -> (HostFile, HostFile, MappedFile?) {
     let file = try HostFile(images.disk)
-    let mapping = try MappedFile(file, size: size, through: images.path("exerciser"))
+    let mapping = isMapped ? try MappedFile(file, size: size, through: images.path("exerciser")) : nil
     return (file, try HostFile(images.disk, O_RDWR | GuestWriter.oDirect), mapping)
   }
 
@@ -51,15 +56,15 @@ struct DiskExerciser {
   private mutating func take(_ step: Step, _ range: Range<Int>) throws {
     switch step {
     case .read: try expect(file.read(range.count, at: range.lowerBound), range)
-    case .mappedRead: try expect(mapping.read(range.count, at: range.lowerBound), range)
+    case .mappedRead: try expect((mapping?.read ?? file.read)(range.count, range.lowerBound), range)
     case .directRead: try expect(direct.read(range.count, at: range.lowerBound), range)
     case .write, .mappedWrite, .directWrite:
       let bytes = random.bytes(count: range.count)
       model.replaceSubrange(range, with: bytes)
-      switch step {
-      case .mappedWrite: try mapping.write(bytes, at: range.lowerBound)
-      default:
-        let count = try (step == .write ? file : direct).write(bytes, at: range.lowerBound)
+      if step == .mappedWrite, let mapping {
+        try mapping.write(bytes, at: range.lowerBound)
+      } else {
+        let count = try (step == .directWrite ? direct : file).write(bytes, at: range.lowerBound)
         if count != bytes.count { throw Failure(description: "\(count) bytes were taken") }
       }
     case .punch, .zero:
@@ -68,7 +73,7 @@ struct DiskExerciser {
       try HostError.check(
         fallocate(file.descriptor, mode | FLATCOW_FALLOC_KEEP_SIZE, range.lowerBound, range.count))
     case .sync: try HostError.check(fsync(file.descriptor))
-    case .reopen: (file, direct, mapping) = try Self.open(images, size: model.count)
+    case .reopen: (file, direct, mapping) = try Self.open(images, size: model.count, isMapped: isMapped)
     }
     let size = lseek(file.descriptor, 0, SEEK_END)
     if size != model.count { throw Failure(description: "the size is \(size)") }

@@ -13,11 +13,12 @@ struct GuestProgramTests {
     var random = SeededRandom(seed: seed)
     let disk = try LayeredDisk(random: &random)
     let images = disk.images
-    let cache = random.oneIn(4) ? "none" : "writeback"
+    let isCached = !random.oneIn(4)
+    let cache = isCached ? "writeback" : "none"
     try images.mount("speed=\(Int.random(in: 2...20, using: &random))M,min-free=0,cache=\(cache)")
     var model = Array(disk.ledger.bytes)
     do {
-      var guest = try DiskExerciser(images, model: model, seed: seed)
+      var guest = try DiskExerciser(images, model: model, isMapped: isCached, seed: seed)
       try guest.run(steps: 150)
       let base = random.oneIn(2) ? "base.raw" : ""
       let completion = Waiter { images.complete(base) }
