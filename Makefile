@@ -40,7 +40,7 @@ test: deps build lint ## The gate. The last line says how many tests ran.
 test-full: deps build ## Everything, where the gate tries a selection.
 	FLATCOW_FULL=1 $(TEST)
 
-ROUNDS ?= 6
+ROUNDS ?= 4
 torture: deps build ## Cuts the power in a million ways, and tells what was lost; a round more is some minutes more.
 	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter CrashConsistencyTests.TortureTests
 

@@ -12,11 +12,11 @@ import Testing
     return CrashScenario.all.flatMap { scenario in
       (1...UInt64(20 * rounds)).map { seed in
         Part(scenario.name) {
-          try CrashJudge(record: scenario.record(seed: seed), share: 24, qemuEvery: 80).run(seed: seed)
+          try CrashJudge(record: scenario.record(seed: seed), share: 24, qemuEvery: 100).run(seed: seed)
         }
       }
     }
-      + steps.map { step in Part("one operation") { try ShortPrograms.judge(step, share: 100, qemuEvery: 40) } }
+      + steps.map { step in Part("one operation") { try ShortPrograms.judge(step, share: 200, qemuEvery: 40) } }
       + steps.map { first in
         Part("two operations") {
           try steps.reduce(into: CrashFigures()) { sum, second in
