@@ -13,7 +13,7 @@ TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) te
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps build release lint test test-full torture survival mutants bench install demo
+.PHONY: deps build release lint test test-full torture survival concurrency tsan mutants bench install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -47,6 +47,19 @@ torture: deps build ## Cuts the power in a million ways, and tells what was lost
 survival: ROUNDS = 100
 survival: deps build ## kill -9 and other random tests, with ROUNDS times as many seeds as in the gate.
 	FLATCOW_ROUNDS=$(ROUNDS) $(TEST) --filter 'BackingChainTests.RandomProgramTests|SurvivalTests'
+
+SECONDS ?= 180
+concurrency: deps build ## Everything at once on each kind of disk, for SECONDS.
+	FLATCOW_SECONDS=$(SECONDS) $(TEST) --filter ConcurrencyTests
+
+# What the sanitizer cannot see by itself, see Tests/ThreadSanitizer/SwiftMutex.c.
+TSAN = .build/tsan
+tsan: deps ## Whatever runs in several threads, by the thread sanitizer; any report fails.
+	$(SWIFT) build --build-tests --sanitize=thread --scratch-path $(TSAN) $(CHECKS)
+	clang -O1 -Wall -Wextra -Werror -shared -fPIC -o $(TSAN)/libSwiftMutex.so Tests/ThreadSanitizer/SwiftMutex.c
+	SWIFT_BACKTRACE=enable=no FLATCOW_STRIDE=10 TSAN_OPTIONS=exitcode=66 LD_PRELOAD=$(CURDIR)/$(TSAN)/libSwiftMutex.so \
+	  $(TSAN)/debug/flatcowPackageTests.xctest --testing-library swift-testing --filter \
+	  'ConcurrencyTests|StreamJobTests|DiskExportTests|BackingChainTests|FailingStorage|MonitorTests|RequestTracker'
 
 mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
 	Tests/Mutants/run.sh

@@ -12,6 +12,12 @@ package enum HostProcess {
     }
   }
 
+  /// Tells the kernel that the calling thread, and every one that it starts from now on, serves a file system: where memory is
+  /// short, none of them waits for pages that only itself can write back. Takes CAP_SYS_RESOURCE; false without, and nothing
+  /// is changed.
+  @discardableResult
+  package static func becomeIOFlusher() -> Bool { flatcow_become_io_flusher() == 0 }
+
   /// Starts this program again, in a session of its own, and waits until it has reported how its start went: the byte
   /// of its `report`, or nil when it ended without one. It shares the standard descriptors and the working directory
   /// until it reports.

@@ -25,6 +25,8 @@ package enum BigEndian {
   /// The 64-bit words of `bytes`; an incomplete last word is left out.
   package static func words(in bytes: Span<UInt8>) -> [UInt64] {
     let count = bytes.count / 8
+    // Making an empty array this way writes to the one that all threads share.
+    if count == 0 { return [] }
     return unsafe [UInt64](unsafeUninitializedCapacity: count) { words, initialized in
       unsafe bytes.withUnsafeBytes { buffer in
         for index in 0..<count {
@@ -37,7 +39,8 @@ package enum BigEndian {
 
   /// The bytes of `words`, 8 for each.
   package static func bytes(of words: ArraySlice<UInt64>) -> [UInt8] {
-    unsafe [UInt8](unsafeUninitializedCapacity: words.count * 8) { bytes, initialized in
+    if words.isEmpty { return [] }
+    return unsafe [UInt8](unsafeUninitializedCapacity: words.count * 8) { bytes, initialized in
       for (index, word) in words.enumerated() {
         unsafe UnsafeMutableRawBufferPointer(bytes).storeBytes(
           of: word.bigEndian, toByteOffset: index * 8, as: UInt64.self)

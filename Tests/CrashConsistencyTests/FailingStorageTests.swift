@@ -6,8 +6,9 @@ import Testing
 @Suite struct FailingStorageTests {
   @Test func everyFaultOfEveryCallIsReportedAndPoisonsNothing() throws {
     let images = try FaultImages()
-    let runs = FaultScenario.all.map { scenario in Waiter { Self.injections(into: scenario, images) } }
-    let results = zip(FaultScenario.all, runs).map { ($0.name, $1.result()) }
+    let scenarios = stride(from: 0, to: FaultScenario.all.count, by: TestRun.stride).map { FaultScenario.all[$0] }
+    let runs = scenarios.map { scenario in Waiter { Self.injections(into: scenario, images) } }
+    let results = zip(scenarios, runs).map { ($0.name, $1.result()) }
     for (name, result) in results {
       print("\(result.injections) faults: \(name)")
       #expect(result.injections >= 10, "\(name) meets no faults")
@@ -15,7 +16,7 @@ import Testing
     }
     let total = results.map(\.1.injections).reduce(0, +)
     print("\(total) faults in \(results.count) scenarios")
-    #expect(total >= 5000)
+    #expect(total >= 5000 || TestRun.stride > 1)
   }
 
   private static func injections(

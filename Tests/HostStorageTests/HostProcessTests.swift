@@ -15,6 +15,14 @@ import Testing
     #expect(error.errno == ENOENT)
   }
 
+  @Test func becomingAnIOFlusherTakesAPrivilegeAndIsNeverFatal() throws {
+    let capabilities = try String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8)
+    let effective = try #require(capabilities.firstMatch(of: /CapEff:\s*([0-9a-f]+)/)?.1)
+    let mayDoSo = try #require(UInt64(effective, radix: 16)) & 1 << 24 != 0
+    // On a thread of its own: the threads that it starts would inherit it.
+    #expect(Waiter { HostProcess.becomeIOFlusher() }.result() == mayDoSo)
+  }
+
   @Test func theEndOfAProcessIsSeen() throws {
     let process = Process()
     process.executableURL = URL(filePath: "/bin/sh")

@@ -8,6 +8,9 @@ package enum TestRun {
   /// How many times as much as usual random tests do (`make torture`); nil: no more than usual.
   package static let rounds = environment["FLATCOW_ROUNDS"].flatMap(Int.init)
 
+  /// Of a table that is otherwise tried whole, every how manieth row: for a build that runs slowly.
+  package static let stride = environment["FLATCOW_STRIDE"].flatMap(Int.init) ?? 1
+
   /// For how long a program runs that could go on for ever, at least; 0: as short as it can be.
   package static let seconds = environment["FLATCOW_SECONDS"].flatMap(Int.init) ?? 0
 

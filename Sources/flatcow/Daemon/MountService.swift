@@ -35,6 +35,8 @@ struct MountService {
   /// Opens the images and mounts them: from the return on the mount answers, as soon as `serve` is called.
   init(_ request: MountRequest) throws(CommandError) {
     MountSignals.hold()
+    // Before any thread is started. Without the privilege the mount works all the same.
+    HostProcess.becomeIOFlusher()
     self.request = request
     try request.clearDeadMount()
     let opened = try request.openChain()
