@@ -8,16 +8,23 @@ enum LockHolder {
   static func find(against bytes: [Int], on descriptor: Int32) -> String? {
     let own = getpid()
     guard let file = locks(process: own, descriptor: descriptor).first?.file else { return nil }
-    for process in Syscall.names(inDirectory: "/proc").compactMap(pid_t.init) {
-      for other in Syscall.names(inDirectory: "/proc/\(process)/fdinfo").compactMap(Int32.init)
-      where process != own || other != descriptor {
-        let holds = locks(process: process, descriptor: other).contains { lock in
-          lock.file == file && bytes.contains { lock.bytes.contains($0) }
-        }
-        if holds { return "held by \(command(of: process)), process \(process)" }
+    let holders = Syscall.names(inDirectory: "/proc").compactMap(pid_t.init).filter { process in
+      Syscall.names(inDirectory: "/proc/\(process)/fdinfo").compactMap(Int32.init).contains { other in
+        (process != own || other != descriptor)
+          && locks(process: process, descriptor: other).contains { lock in
+            lock.file == file && bytes.contains { lock.bytes.contains($0) }
+          }
       }
     }
-    return nil
+    // Until it executes its program, a child has its parent's descriptors.
+    let holder = holders.first { !holders.contains(parent(of: $0)) } ?? holders.first
+    return holder.map { "held by \(command(of: $0)), process \($0)" }
+  }
+
+  /// 0 where it cannot be read. The command's name, in parentheses before it, may hold anything.
+  private static func parent(of process: pid_t) -> pid_t {
+    let fields = contents("/proc/\(process)/stat").split(separator: ")").last?.split(separator: " ") ?? []
+    return fields.count > 1 ? pid_t(fields[1]) ?? 0 : 0
   }
 
   private struct HeldLock {
