@@ -3,6 +3,9 @@
 # The Debian packages that building, testing and the demo need; the only list of them.
 PACKAGES = libfuse3-dev fuse3 libdeflate-dev libzstd-dev pkg-config qemu-utils qemu-system-common e2fsprogs xfsprogs dosfstools mtools fio shellcheck
 
+# What the benchmarks need beyond that: the peers, and tools to look into them.
+BENCH_PACKAGES = nbdkit libnbd-bin btrfs-progs strace valgrind
+
 SWIFT ?= swift
 # A target may import only what Package.swift declares for it.
 CHECKS = --explicit-target-dependency-import-check error
@@ -13,7 +16,7 @@ TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) te
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps build release lint test test-full torture survival concurrency tsan mutants bench install demo
+.PHONY: deps bench-deps build release lint test test-full torture survival concurrency tsan mutants bench install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -24,15 +27,21 @@ release .build/release/flatcow:
 	$(RELEASE) --product flatcow
 
 deps: ## Installs what is missing of PACKAGES, and lets everybody open /dev/fuse as udev would have.
-	@dpkg-query -W -f='$${Status}\n' $(PACKAGES) 2>/dev/null \
-	  | grep -c '^install ok installed' | grep -qx $(words $(PACKAGES)) \
-	  || { $(SUDO) apt-get update -q \
-	       && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(PACKAGES); }
+	@$(call install,$(PACKAGES))
 	@if [ "$$(id -u)" = 0 ] && [ -c /dev/fuse ]; then chmod 0666 /dev/fuse; fi
+
+bench-deps: deps ## Installs what is missing of BENCH_PACKAGES.
+	@$(call install,$(BENCH_PACKAGES))
+
+# Installs what is missing of a list of packages.
+install = dpkg-query -W -f='$${Status}\n' $(1) 2>/dev/null \
+  | grep -c '^install ok installed' | grep -qx $(words $(1)) \
+  || { $(SUDO) apt-get update -q \
+       && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(1); }
 
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
-	shellcheck .ci/run docs/demo.sh Tests/Benchmarks/run.sh Tests/Mutants/run.sh
+	shellcheck .ci/run docs/demo.sh Tests/Mutants/run.sh
 
 test: deps build lint ## The gate. The last line says how many tests ran.
 	$(TEST)
@@ -64,9 +73,13 @@ tsan: deps ## Whatever runs in several threads, by the thread sanitizer; any rep
 mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
 	Tests/Mutants/run.sh
 
-bench: deps release ## What the mount costs, beside a server that only forwards to a raw file.
+# As: make bench ONLY='read-4k reread' ROUNDS=5 QSD=/path/to/another/qemu-storage-daemon BENCH_DIR=/a/disk
+bench: ROUNDS = 5
+bench: bench-deps release ## Measures flatcow beside its peers; the whole takes half an hour.
 	$(RELEASE) --product forwarding-server
-	PATH="$(CURDIR)/.build/release:$$PATH" Tests/Benchmarks/run.sh
+	$(RELEASE) --product flatcow-bench
+	PATH="$(CURDIR)/.build/release:$$PATH" .build/release/flatcow-bench --rounds $(ROUNDS) \
+	  $(ONLY:%=--only %) $(if $(QSD),--qsd $(QSD)) $(if $(BENCH_DIR),--directory $(BENCH_DIR))
 
 install: .build/release/flatcow ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
 	install -D -m 755 .build/release/flatcow $(DESTDIR)$(PREFIX)/bin/flatcow

@@ -86,5 +86,9 @@ let package = Package(
     .executableTarget(
       name: "forwarding-server", dependencies: ["FUSESession", "HostStorage"],
       path: "Tests/Benchmarks/ForwardingServer", swiftSettings: strict),
+    .executableTarget(
+      name: "flatcow-bench",
+      dependencies: ["HostStorage", "CLinux", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tests/Benchmarks/Bench", swiftSettings: strict),
   ]
 )
