@@ -80,8 +80,82 @@ extension BackingChain {
     return copied
   }
 
+  /// Copies a range that the active layer lacks: inside the kernel what lies in one file below, the rest by a buffer.
   private func copy(_ range: GuestRange, image: any WritableImage, snapshot: ChainSnapshot) throws(ChainError)
     -> ByteCount
+  {
+    var copied: ByteCount = 0
+    var position = range.start
+    while position < range.end {
+      let rest = GuestRange(from: position, to: range.end)
+      let (source, count) = try snapshot.source(at: position, limit: rest.count, from: 1, to: snapshot.layers.count)
+      let whole = GuestRange(at: position, count: count.roundedDown(to: image.allocationUnit))
+      var done: ByteCount = 0
+      if case .data(let storage, let host, _) = source, !whole.isEmpty {
+        done = try copyInKernel(whole, from: storage, at: host, image: image, snapshot: snapshot)
+        copied += done
+      }
+      if done.bytes == 0 {
+        let part = whole.isEmpty ? GuestRange(at: position, count: image.allocationUnit).clamped(to: rest) : whole
+        copied += try copyThroughBuffer(part, image: image, snapshot: snapshot)
+        done = part.count
+      }
+      position += done
+    }
+    return copied
+  }
+
+  /// Has the kernel copy the first part of `range`, whole allocation units that lie in `source` from `host` on. 0: it cannot.
+  private func copyInKernel(
+    _ range: GuestRange, from source: any Storage, at host: HostOffset, image: any WritableImage,
+    snapshot: ChainSnapshot
+  ) throws(ChainError) -> ByteCount {
+    let plan: WritePlan
+    do {
+      plan = try image.prepare(range)
+    } catch {
+      throw ChainError(error)
+    }
+    do throws(ChainError) {
+      let done = try copyInKernel(plan.range.count, from: source, at: host, to: plan.target, image: image)
+      if done.bytes == 0 {
+        image.abandon(plan)
+        return 0
+      }
+      let rest = GuestRange(from: plan.range.start + done, to: plan.range.end)
+      let bytes = try view(of: rest, in: snapshot)
+      try put(bytes.span, at: plan.target + done, in: image)
+    } catch {
+      image.abandon(plan)
+      throw error
+    }
+    do {
+      try image.publish(plan)
+    } catch {
+      throw ChainError(error)
+    }
+    allocated.note(plan.filled.count)
+    return plan.range.count
+  }
+
+  private func copyInKernel(
+    _ count: ByteCount, from source: any Storage, at host: HostOffset, to target: HostOffset, image: any WritableImage
+  ) throws(ChainError) -> ByteCount {
+    var done: ByteCount = 0
+    do {
+      while done < count {
+        let step = try image.dataStorage.copy(count - done, from: source, at: host + done, to: target + done)
+        if step.bytes == 0 { break }
+        done += step
+      }
+    } catch {
+      throw ChainError(error)
+    }
+    return done
+  }
+
+  private func copyThroughBuffer(_ range: GuestRange, image: any WritableImage, snapshot: ChainSnapshot)
+    throws(ChainError) -> ByteCount
   {
     let bytes = try view(of: range, in: snapshot)
     let unit = image.allocationUnit.bytes
