@@ -18,6 +18,7 @@ package final class ChainSnapshot: Sendable {
   package let layers: [Layer]
   /// Whether a request that is under way may look below the active layer: in this snapshot, or still in the one before.
   let someoneLooksBelow: Bool
+  private let below = BelowMap()
 
   init(layers: [Layer], someoneLooksBelow: Bool = false) {
     self.layers = layers
@@ -25,30 +26,51 @@ package final class ChainSnapshot: Sendable {
   }
 
   /// Where the bytes from `offset` on come from, for a run of at least 1 and at most `limit` bytes, when layers number
-  /// `first` up to, not including, `end` are asked.
+  /// `first` (0 or 1) up to, not including, `end` are asked.
   func source(at offset: GuestOffset, limit: ByteCount, from first: Int = 0, to end: Int)
     throws(ChainError) -> (source: Source, count: ByteCount)
   {
     var limit = limit
-    for index in first..<end {
-      let image = layers[index].image
-      let rest = GuestOffset(image.virtualSize.bytes) - offset
-      guard rest.bytes > 0 else { return (.zero, limit) }
-      let run: Run
-      do {
-        run = try image.mapping(at: offset, limit: min(limit, rest))
-      } catch {
-        throw ChainError(error)
-      }
-      limit = run.count
-      switch run.mapping {
-      case .unallocated: continue
-      case .zero: return (.zero, limit)
-      case .data(let host): return (.data(image.dataStorage, at: host, layer: index), limit)
-      case .compressed(let cluster, let skip): return (.compressed(cluster, skip: skip, layer: index), limit)
-      }
+    if first == 0 {
+      let top = try run(at: offset, limit: limit, layer: 0)
+      limit = top.count
+      guard case .unallocated = top.mapping, end > 1 else { return (source(top.mapping, layer: 0), limit) }
     }
-    return (.nowhere, limit)
+    let answer = try below.answer(at: offset) { (range) throws(ChainError) in try resolve(range) }
+    let count = min(limit, answer.range.count)
+    return (answer.layer < end ? source(answer.mapping, layer: answer.layer) : .nowhere, count)
+  }
+
+  /// The first part of `range`, as the layers below the top have it.
+  private func resolve(_ range: GuestRange) throws(ChainError) -> BelowMap.Answer {
+    var part = range
+    for layer in layers.indices.dropFirst() {
+      let run = try run(at: part.start, limit: part.count, layer: layer)
+      part = GuestRange(at: part.start, count: run.count)
+      if run.mapping != .unallocated { return BelowMap.Answer(range: part, mapping: run.mapping, layer: layer) }
+    }
+    return BelowMap.Answer(range: part, mapping: .unallocated, layer: layers.count)
+  }
+
+  /// What one layer says; past its end it reads as zeros.
+  private func run(at offset: GuestOffset, limit: ByteCount, layer: Int) throws(ChainError) -> Run {
+    let image = layers[layer].image
+    let rest = GuestOffset(image.virtualSize.bytes) - offset
+    guard rest.bytes > 0 else { return Run(.zero(reserved: false), count: limit) }
+    do {
+      return try image.mapping(at: offset, limit: min(limit, rest))
+    } catch {
+      throw ChainError(error)
+    }
+  }
+
+  private func source(_ mapping: Mapping, layer: Int) -> Source {
+    switch mapping {
+    case .unallocated: .nowhere
+    case .zero: .zero
+    case .data(let host): .data(layers[layer].image.dataStorage, at: host, layer: layer)
+    case .compressed(let cluster, let skip): .compressed(cluster, skip: skip, layer: layer)
+    }
   }
 
   /// Appends the guest's bytes in `range` to `output`. Returns whether any came from below the top layer.

@@ -1,0 +1,109 @@
+import HostStorage
+import ImageFormat
+import Synchronization
+
+/// What lies below the active layer, worked out once.
+///
+/// The layers below are never written, so an answer is good for as long as the chain is the same, and a read costs one
+/// look-up here at depth 2 and at depth 200. What is known is bounded: a part of it is forgotten where it gets too much.
+final class BelowMap: Sendable {
+  /// A run of the disk that one layer answers for.
+  struct Answer: Equatable, Sendable {
+    var range: GuestRange
+    var mapping: Mapping
+    /// The number of the layer that holds it, or says that it is zeros; the number of layers where none does.
+    var layer: Int
+
+    /// The same, from `offset` on.
+    func from(_ offset: GuestOffset) -> Answer {
+      let step = offset - range.start
+      let rest = GuestRange(from: offset, to: range.end)
+      switch mapping {
+      case .data(let host): return Answer(range: rest, mapping: .data(at: host + step), layer: layer)
+      case .compressed(let cluster, let skip):
+        return Answer(range: rest, mapping: .compressed(cluster, skip: skip + step), layer: layer)
+      case .zero, .unallocated: return Answer(range: rest, mapping: mapping, layer: layer)
+      }
+    }
+  }
+
+  /// What is known is kept by regions, and no answer crosses their borders.
+  static let region = ByteCount(4 << 20)
+  /// Where nothing is known, it is worked out from a multiple of this on: random small reads shall not leave a run each.
+  private static let grain = ByteCount(65536)
+  /// Answers that are kept; 40 bytes each.
+  fileprivate static let limit = 1 << 17
+  fileprivate static let shardCount = 16
+
+  fileprivate struct Shard {
+    var regions: [Int: [Answer]] = [:]
+    var count = 0
+  }
+
+  /// Regions side by side are in different shards.
+  private let shards = (0..<shardCount).map { _ in SharedShard() }
+
+  private final class SharedShard: Sendable {
+    let state = Mutex(Shard())
+  }
+
+  /// The answer from `offset` on. `resolve` works out the first part of a range that is not known.
+  func answer(at offset: GuestOffset, _ resolve: (GuestRange) throws(ChainError) -> Answer) throws(ChainError) -> Answer
+  {
+    let (region, _) = offset.bytes.quotientAndRemainder(dividingBy: Self.region.bytes)
+    let shard = shards[region % Self.shardCount]
+    while true {
+      let gap: GuestRange
+      switch shard.state.withLock({ $0.find(offset, inRegion: region) }) {
+      case .known(let answer): return answer.from(offset)
+      case .unknown(let range): gap = range
+      }
+      let start = max(gap.start, offset.roundedDown(to: Self.grain))
+      let answer = try resolve(GuestRange(from: start, to: gap.end))
+      shard.state.withLock { $0.insert(answer, inRegion: region) }
+      if offset < answer.range.end { return answer.from(offset) }
+    }
+  }
+}
+
+extension BelowMap.Shard {
+  fileprivate enum Finding {
+    case known(BelowMap.Answer)
+    /// The range around the offset of which nothing is known.
+    case unknown(GuestRange)
+  }
+
+  fileprivate func find(_ offset: GuestOffset, inRegion region: Int) -> Finding {
+    let start = GuestOffset(region * BelowMap.region.bytes)
+    guard let answers = regions[region] else { return .unknown(GuestRange(at: start, count: BelowMap.region)) }
+    let next = Self.index(behind: offset, in: answers)
+    if next > 0, offset < answers[next - 1].range.end { return .known(answers[next - 1]) }
+    let from = next > 0 ? answers[next - 1].range.end : start
+    let to = next < answers.count ? answers[next].range.start : start + BelowMap.region
+    return .unknown(GuestRange(from: from, to: to))
+  }
+
+  /// Without effect where somebody else was faster.
+  fileprivate mutating func insert(_ answer: BelowMap.Answer, inRegion region: Int) {
+    guard case .unknown(let gap) = find(answer.range.start, inRegion: region), answer.range.end <= gap.end else {
+      return
+    }
+    if count >= BelowMap.limit / BelowMap.shardCount {
+      regions = [:]
+      count = 0
+    }
+    let place = regions[region].map { Self.index(behind: answer.range.start, in: $0) } ?? 0
+    regions[region, default: []].insert(answer, at: place)
+    count += 1
+  }
+
+  /// The first answer that begins behind `offset`.
+  private static func index(behind offset: GuestOffset, in answers: [BelowMap.Answer]) -> Int {
+    var (low, high) = (0, answers.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if answers[middle].range.start <= offset { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}
