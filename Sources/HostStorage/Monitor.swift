@@ -1,5 +1,5 @@
 import CLinux
-import Synchronization
+public import Synchronization
 
 /// A lock that can be waited on: state that is only seen under its lock, and threads that sleep until it becomes what
 /// they need.
@@ -10,17 +10,17 @@ import Synchronization
 ///
 /// How no wake-up is lost: `changes` moves only under the lock, a waiter notes it under the lock in which it found
 /// the state unfit, and the kernel puts the waiter to sleep only if the number is still the same.
-package final class Monitor<State: ~Copyable>: Sendable {
-  private let state: Mutex<State>
-  private let changes = Atomic<UInt32>(0)
-  private let waiters = Atomic<Int>(0)
+public final class Monitor<State: ~Copyable>: Sendable {
+  @usableFromInline let state: Mutex<State>
+  @usableFromInline let changes = Atomic<UInt32>(0)
+  @usableFromInline let waiters = Atomic<Int>(0)
 
-  package init(_ state: consuming sending State) {
+  @inlinable public init(_ state: consuming sending State) {
     self.state = Mutex(state)
   }
 
   /// Runs `body` with the state, then wakes the waiters.
-  package func withLock<Result: ~Copyable, E: Error>(
+  @inlinable public func withLock<Result: ~Copyable, E: Error>(
     _ body: (inout sending State) throws(E) -> sending Result
   ) throws(E) -> sending Result {
     defer { wake() }
@@ -31,7 +31,7 @@ package final class Monitor<State: ~Copyable>: Sendable {
   }
 
   /// Runs `body` with the state, which it cannot change.
-  package func read<Result: ~Copyable, E: Error>(
+  @inlinable public func read<Result: ~Copyable, E: Error>(
     _ body: (borrowing State) throws(E) -> sending Result
   ) throws(E) -> sending Result {
     try state.withLock { (state: inout sending State) throws(E) -> sending Result in
@@ -41,14 +41,14 @@ package final class Monitor<State: ~Copyable>: Sendable {
 
   /// Sleeps until `body` returns a value, and returns it. `body` runs under the lock, at first and whenever the state
   /// may have changed; where it returns nil it must have changed nothing.
-  package func wait<Result: ~Copyable>(until body: (inout sending State) -> sending Result?) -> sending Result {
+  public func wait<Result: ~Copyable>(until body: (inout sending State) -> sending Result?) -> sending Result {
     while true {
       if let result = wait(deadline: .now + .seconds(3600), until: body) { return result }
     }
   }
 
   /// As `wait(until:)`, but gives up with nil once `deadline` has passed.
-  package func wait<Result: ~Copyable>(
+  public func wait<Result: ~Copyable>(
     deadline: SuspendingClock.Instant, until body: (inout sending State) -> sending Result?
   ) -> sending Result? {
     waiters.add(1, ordering: .sequentiallyConsistent)
@@ -71,12 +71,15 @@ package final class Monitor<State: ~Copyable>: Sendable {
   }
 
   /// Called with the lock held.
-  private func noteChange() {
+  @inlinable func noteChange() {
     changes.add(1, ordering: .relaxed)
   }
 
-  private func wake() {
-    guard waiters.load(ordering: .sequentiallyConsistent) > 0 else { return }
+  @inlinable func wake() {
+    if waiters.load(ordering: .sequentiallyConsistent) > 0 { wakeAll() }
+  }
+
+  @usableFromInline func wakeAll() {
     unsafe withUnsafePointer(to: changes) { word in _ = unsafe flatcow_futex_wake_all(word) }
   }
 

@@ -1,9 +1,9 @@
-package import HostStorage
+public import HostStorage
 
 /// A position in the disk that the guest sees.
-package struct GuestOffset: ByteOffset {
-  package let bytes: Int
-  package init(_ bytes: Int) { self.bytes = bytes }
+public struct GuestOffset: ByteOffset {
+  public let bytes: Int
+  @inlinable public init(_ bytes: Int) { self.bytes = bytes }
 }
 
-package typealias GuestRange = ByteRange<GuestOffset>
+public typealias GuestRange = ByteRange<GuestOffset>
