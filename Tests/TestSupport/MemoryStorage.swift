@@ -118,15 +118,12 @@ package final class MemoryStorage: Storage {
     try change(.resize, "resize", .resize(to: size.bytes))
   }
 
-  /// Copies from another `MemoryStorage`.
+  /// Copies from another `MemoryStorage`; one that cannot be read is the caller's to find out.
   package func copy(
     _ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset
   ) throws(StorageError) -> ByteCount {
-    guard let source = source as? MemoryStorage else { return 0 }
-    let content = source.content
-    let end = min(sourceOffset.bytes + count.bytes, content.size)
-    guard sourceOffset.bytes < end else { return 0 }
-    let bytes = content.bytes(in: sourceOffset.bytes..<end)
+    guard let source = source as? MemoryStorage, let bytes = try? source.bytes(count, at: sourceOffset), !bytes.isEmpty
+    else { return 0 }
     try change(.copy, "copy", .write(bytes, at: offset.bytes))
     return ByteCount(bytes.count)
   }

@@ -75,8 +75,14 @@ import Testing
     }
   }
 
+  /// Swift 6.3 specialises generic code of another module only where that is public and inlinable: unspecialised, units and
+  /// locks cost half of a read.
+  private static let genericFiles: Set = [
+    "Sources/HostStorage/Units.swift", "Sources/HostStorage/Monitor.swift", "Sources/ImageFormat/Units.swift",
+  ]
+
   @Test func nothingIsPublic() {
-    for file in SourceTree.sources {
+    for file in SourceTree.sources where !Self.genericFiles.contains(file.path) {
       for place in file.places(of: /^\s*(public|open)\s+[a-z]/) { Issue.record("\(place): `package` is wide enough") }
     }
   }
