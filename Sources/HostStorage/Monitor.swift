@@ -15,6 +15,7 @@ public final class Monitor<State: ~Copyable>: Sendable {
   @usableFromInline let changes = Atomic<UInt32>(0)
   @usableFromInline let waiters = Atomic<Int>(0)
 
+  /// With its first state.
   @inlinable public init(_ state: consuming sending State) {
     self.state = Mutex(state)
   }

@@ -40,6 +40,12 @@ struct FaultScenario: Sendable {
     FaultScenario(
       name: "populate", steps: [.populate(keepingBase: true), .flush, .populate(keepingBase: false), .flush]),
     FaultScenario(
+      name: "a guest beside the job",
+      steps: [
+        .write(21_000..<23_000), .populate(keepingBase: true), .zero(24_576..<40_960, reserving: false), .flush,
+        .write(33_000..<35_000), .populate(keepingBase: false), .flush,
+      ]),
+    FaultScenario(
       name: "flush",
       before: [.write(0..<9000), .zero(30_000..<50_000, reserving: false), .populate(keepingBase: false)],
       steps: [.flush, .flush]),
