@@ -1,12 +1,11 @@
 import HostStorage
-import Synchronization
 
 /// How many bytes of the disk are not holes, for `st_blocks`. Never too few: copying programs skip what they take for holes.
 ///
 /// Counted once by metadata; after that writes add to it, and it is counted again when enough time has passed for its
 /// being too large to matter.
 final class AllocatedSize: Sendable {
-  private let state = Mutex(State())
+  private let state = Lock(State())
   /// A count reads every L2 table of the chain once, which may take a second for a terabyte.
   private static let patience: Duration = .seconds(10)
 

@@ -42,7 +42,6 @@ extension BackingChain {
       }
       position = part.end
     }
-    flusher?.note(written: copied)
     return copied
   }
 
@@ -80,7 +79,7 @@ extension BackingChain {
     return copied
   }
 
-  /// Copies a range that the active layer lacks: inside the kernel what lies in one file below, the rest by a buffer.
+  /// Copies a range that the active layer lacks: what lies in one file below is cloned where the host can do that.
   private func copy(_ range: GuestRange, image: any WritableImage, snapshot: ChainSnapshot) throws(ChainError)
     -> ByteCount
   {
@@ -89,69 +88,42 @@ extension BackingChain {
     while position < range.end {
       let rest = GuestRange(from: position, to: range.end)
       let (source, count) = try snapshot.source(at: position, limit: rest.count, from: 1, to: snapshot.layers.count)
-      let whole = GuestRange(at: position, count: count.roundedDown(to: image.allocationUnit))
-      var done: ByteCount = 0
-      if case .data(let storage, let host, _) = source, !whole.isEmpty {
-        done = try copyInKernel(whole, from: storage, at: host, image: image, snapshot: snapshot)
-        copied += done
-      }
-      if done.bytes == 0 {
-        let part = whole.isEmpty ? GuestRange(at: position, count: image.allocationUnit).clamped(to: rest) : whole
+      let units = GuestRange(at: position, count: count.roundedDown(to: image.allocationUnit))
+      var part = units.isEmpty ? GuestRange(at: position, count: image.allocationUnit).clamped(to: rest) : units
+      if case .data(let storage, let host, _) = source, !units.isEmpty, image.dataStorage.mayClone(from: storage),
+        let cloned = try clone(units, from: storage, at: host, image: image)
+      {
+        part = cloned
+        copied += part.count
+      } else {
         copied += try copyThroughBuffer(part, image: image, snapshot: snapshot)
-        done = part.count
       }
-      position += done
+      position = part.end
     }
     return copied
   }
 
-  /// Has the kernel copy the first part of `range`, whole allocation units that lie in `source` from `host` on. 0: it cannot.
-  private func copyInKernel(
-    _ range: GuestRange, from source: any Storage, at host: HostOffset, image: any WritableImage,
-    snapshot: ChainSnapshot
-  ) throws(ChainError) -> ByteCount {
-    let plan: WritePlan
-    do {
-      plan = try image.prepare(range)
-    } catch {
-      throw ChainError(error)
-    }
-    do throws(ChainError) {
-      let done = try copyInKernel(plan.range.count, from: source, at: host, to: plan.target, image: image)
-      if done.bytes == 0 {
-        image.abandon(plan)
-        return 0
+  /// Has the first part of `range`, whole allocation units that lie in `source` from `host` on, share the host's blocks.
+  /// Returns that part; nil where the host refuses.
+  private func clone(_ range: GuestRange, from source: any Storage, at host: HostOffset, image: any WritableImage)
+    throws(ChainError) -> GuestRange?
+  {
+    do throws(ImageError) {
+      let plan = try image.prepare(range)
+      var isCloned = false
+      defer { if !isCloned { image.abandon(plan) } }
+      do throws(StorageError) {
+        isCloned = try image.dataStorage.clone(plan.range.count, from: source, at: host, to: plan.target)
+      } catch {
+        throw ImageError(error)
       }
-      let rest = GuestRange(from: plan.range.start + done, to: plan.range.end)
-      let bytes = try view(of: rest, in: snapshot)
-      try put(bytes.span, at: plan.target + done, in: image)
-    } catch {
-      image.abandon(plan)
-      throw error
-    }
-    do {
+      guard isCloned else { return nil }
       try image.publish(plan)
+      noteAllocated(plan.filled.count)
+      return plan.range
     } catch {
       throw ChainError(error)
     }
-    allocated.note(plan.filled.count)
-    return plan.range.count
-  }
-
-  private func copyInKernel(
-    _ count: ByteCount, from source: any Storage, at host: HostOffset, to target: HostOffset, image: any WritableImage
-  ) throws(ChainError) -> ByteCount {
-    var done: ByteCount = 0
-    do {
-      while done < count {
-        let step = try image.dataStorage.copy(count - done, from: source, at: host + done, to: target + done)
-        if step.bytes == 0 { break }
-        done += step
-      }
-    } catch {
-      throw ChainError(error)
-    }
-    return done
   }
 
   private func copyThroughBuffer(_ range: GuestRange, image: any WritableImage, snapshot: ChainSnapshot)
@@ -286,9 +258,15 @@ extension BackingChain {
 }
 
 extension Span<UInt8> {
-  /// Whether every byte is zero.
+  /// Whether every byte is zero. Blocks are looked at without branches, many bytes at a time.
   var isZero: Bool {
-    for index in indices where self[index] != 0 { return false }
-    return true
+    var index = 0
+    while index + 64 <= count {
+      var bits: UInt8 = 0
+      for place in index..<index + 64 { bits |= self[place] }
+      if bits != 0 { return false }
+      index += 64
+    }
+    return extracting(index...).indices.allSatisfy { self[index + $0] == 0 }
   }
 }

@@ -17,7 +17,7 @@ extension BackingChain {
         }
       }
     }
-    flusher?.note(written: ByteCount(bytes.count))
+    flusher?.note(allocated: 0)
   }
 
   /// Makes `range` read as zeros. `reserving` keeps the host space that it has; otherwise it is given back.
@@ -33,7 +33,7 @@ extension BackingChain {
       }
     }
     // A zero cluster costs an entry, whatever it covers.
-    flusher?.note(written: ByteCount(4096))
+    flusher?.note(allocated: ByteCount(4096))
   }
 
   func writable() throws(ChainError) -> any WritableImage {
@@ -73,18 +73,13 @@ extension BackingChain {
   private func writeInPlace(_ bytes: Span<UInt8>, range: GuestRange, image: any WritableImage)
     throws(ChainError) -> ByteCount?
   {
-    let plan: WritePlan
+    let plan: WritePlan?
     do {
-      let run = try image.mapping(at: range.start, limit: range.count)
-      guard case .data = run.mapping else { return nil }
-      plan = try image.prepare(GuestRange(at: range.start, count: run.count))
+      plan = try image.planInPlace(range)
     } catch {
       throw ChainError(error)
     }
-    guard !plan.allocates else {
-      image.abandon(plan)
-      return nil
-    }
+    guard let plan else { return nil }
     try put(bytes.extracting(0..<plan.range.count.bytes), at: plan.target, in: image)
     return plan.range.count
   }
@@ -124,9 +119,14 @@ extension BackingChain {
       } catch {
         throw ChainError(error)
       }
-      allocated.note(plan.filled.count)
+      noteAllocated(plan.filled.count)
     }
     return plan.range.count
+  }
+
+  func noteAllocated(_ count: ByteCount) {
+    allocated.note(count)
+    flusher?.note(allocated: count)
   }
 
   /// The bytes that the guest reads in `range` now; zeros past the end of the disk.

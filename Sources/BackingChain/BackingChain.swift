@@ -21,7 +21,6 @@
 // Lock order: a range, then what the active image takes. The snapshot's mutex is held for a pointer's copy only.
 package import HostStorage
 package import ImageFormat
-import Synchronization
 
 /// A chain of open images: one disk to read, its active layer to write.
 package final class BackingChain: Sendable {
@@ -31,7 +30,7 @@ package final class BackingChain: Sendable {
   let ranges: RangeLocks
   let flusher: Flusher?
   let allocated = AllocatedSize()
-  private let current: Mutex<ChainSnapshot>
+  private let current: Lock<ChainSnapshot>
 
   /// `layers` are open and locked, top first, at least one; `active` is the top one's image, when it may be written.
   package init(layers: [Layer], active: (any WritableImage)?) {
@@ -39,7 +38,7 @@ package final class BackingChain: Sendable {
     virtualSize = layers[0].virtualSize
     self.active = active
     ranges = RangeLocks(unit: layers[0].image.clusterSize)
-    current = Mutex(ChainSnapshot(layers: layers))
+    current = Lock(ChainSnapshot(layers: layers))
     flusher = active.map { Flusher(image: $0) }
   }
 

@@ -1,6 +1,5 @@
 import HostStorage
 import ImageFormat
-import Synchronization
 
 /// What lies below the active layer, worked out once.
 ///
@@ -44,7 +43,7 @@ final class BelowMap: Sendable {
   private let shards = (0..<shardCount).map { _ in SharedShard() }
 
   private final class SharedShard: Sendable {
-    let state = Mutex(Shard())
+    let state = Lock(Shard())
   }
 
   /// The answer from `offset` on. `resolve` works out the first part of a range that is not known.

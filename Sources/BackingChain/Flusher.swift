@@ -1,20 +1,24 @@
 import Glibc
 import HostStorage
 import ImageFormat
+import Synchronization
 
 /// Flushes the active image by itself now and then, so that a process that is killed loses little, and the tables that wait
 /// for a flush stay few.
 final class Flusher: Sendable {
   /// As long as unsynced data lives in a file system's journal by default.
   static let interval: Duration = .seconds(5)
-  /// So many bytes written that a flush is due at once; at 64 KiB clusters, a thousand changed L2 tables at worst.
+  /// So many bytes allocated that a flush is due at once; at 64 KiB clusters, a thousand changed L2 tables at worst.
   static let limit: ByteCount = ByteCount(64 << 20)
 
   private let image: any WritableImage
   private let state = Monitor(State())
 
+  /// Bytes that were allocated since the last flush began; -1: nothing was even written.
+  private let unflushed = Atomic<Int>(Flusher.clean)
+  private static let clean = -1
+
   private struct State {
-    var unflushed: ByteCount = 0
     var isStopped = false
     var loss: ChainError?
     var thread: HostThread?
@@ -27,13 +31,18 @@ final class Flusher: Sendable {
   /// The first failure since which nothing is known to be durable.
   var loss: ChainError? { state.read { $0.loss } }
 
-  /// Counts what was written. The first write starts the thread.
-  func note(written count: ByteCount) {
-    state.withLock { state in
-      state.unflushed += count
-      guard state.thread == nil, !state.isStopped else { return }
-      // Without a thread, data waits for the guest's own fsync.
-      state.thread = try? HostThread.start(name: "flatcow-flush") { self.run() }
+  /// Notes a write that allocated so many bytes. The first write starts the thread.
+  func note(allocated count: ByteCount) {
+    if unflushed.compareExchange(expected: Self.clean, desired: count.bytes, ordering: .relaxed).exchanged {
+      state.withLock { state in
+        guard state.thread == nil, !state.isStopped else { return }
+        // Without a thread, data waits for the guest's own fsync.
+        state.thread = try? HostThread.start(name: "flatcow-flush") { self.run() }
+      }
+    } else if count > 0 {
+      let (before, now) = unflushed.add(count.bytes, ordering: .relaxed)
+      // The thread is only woken when it has something to do, for that costs more than a write.
+      if before < Self.limit.bytes && now >= Self.limit.bytes { state.withLock { _ in } }
     }
   }
 
@@ -43,7 +52,7 @@ final class Flusher: Sendable {
     if loss != nil {
       throw ChainError(StorageError(code: .syncLost, errno: EIO, operation: "sync", path: image.storage.path))
     }
-    state.withLock { $0.unflushed = 0 }
+    unflushed.store(Self.clean, ordering: .sequentiallyConsistent)
     try watching { () throws(ImageError) in try image.flush() }
   }
 
@@ -68,11 +77,12 @@ final class Flusher: Sendable {
 
   private func run() {
     while true {
-      state.wait(deadline: .now + Self.interval) { $0.isStopped || $0.unflushed >= Self.limit ? () : nil }
-      let (isStopped, isDirty) = state.read { ($0.isStopped, $0.unflushed > 0) }
-      if isStopped { return }
+      state.wait(deadline: .now + Self.interval) { state in
+        state.isStopped || unflushed.load(ordering: .relaxed) >= Self.limit.bytes ? () : nil
+      }
+      if state.read({ $0.isStopped }) { return }
       // The guest hears of a failure from its own fsync: a lost sync fails for ever, and anything else is tried again then.
-      if isDirty { try? flush() }
+      if unflushed.load(ordering: .sequentiallyConsistent) != Self.clean { try? flush() }
     }
   }
 }

@@ -23,7 +23,6 @@
 long syscall(long number, ...);
 int pthread_setname_np(unsigned long thread, const char *name);
 int fallocate(int fd, int mode, long offset, long length);
-long copy_file_range(int in, long *in_offset, int out, long *out_offset, unsigned long count, unsigned int flags);
 
 /* Shares the extents of a range of `from` with `to`: 0, or -1 and errno. */
 static inline int flatcow_clone_range(int to, long offset, int from, long from_offset, long length) {
@@ -32,13 +31,13 @@ static inline int flatcow_clone_range(int to, long offset, int from, long from_o
 }
 
 /* futex(2) on a word of this process: sleep while the word is `value` (the time is relative, CLOCK_MONOTONIC), and wake
-   everybody who sleeps on it. */
+   up to `count` threads that sleep on it. */
 static inline long flatcow_futex_wait(const void *word, unsigned value, long seconds, long nanoseconds) {
   struct timespec time = {seconds, nanoseconds};
   return syscall(SYS_futex, word, 128 /* FUTEX_WAIT_PRIVATE */, value, &time, 0, 0);
 }
-static inline long flatcow_futex_wake_all(const void *word) {
-  return syscall(SYS_futex, word, 129 /* FUTEX_WAKE_PRIVATE */, 0x7fffffff, 0, 0, 0);
+static inline long flatcow_futex_wake(const void *word, int count) {
+  return syscall(SYS_futex, word, 129 /* FUTEX_WAKE_PRIVATE */, count, 0, 0, 0);
 }
 
 #define FLATCOW_POSIX_SPAWN_SETSID 0x80

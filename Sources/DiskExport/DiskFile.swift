@@ -20,7 +20,7 @@ final class DiskFile: Sendable {
   let parked: ParkedWrites
   private let job: StreamJob
   private let options: ExportOptions
-  private let times: Mutex<Times>
+  private let times: Lock<Times>
   private let writers = Atomic<Int>(0)
   private let session: SessionLink
   private let sizeInKernel: SizeInKernel
@@ -36,7 +36,7 @@ final class DiskFile: Sendable {
       options.log("\(options.source): no space; writes wait, \(options.noSpaceTimeout) at most, until there is some")
     }
     let modified = FileTime(nanoseconds: chain.snapshot.layers[0].opened.modified)
-    times = Mutex(Times(accessed: modified, modified: modified, changed: modified))
+    times = Lock(Times(accessed: modified, modified: modified, changed: modified))
   }
 
   private var end: GuestOffset { GuestOffset(chain.virtualSize.bytes) }

@@ -92,7 +92,7 @@ package final class FUSESession: Sendable {
 
   /// Threads that wait for a request when there is none: enough for the usual queue of one guest, so that threads
   /// come and go only when many requests are stuck.
-  private static let idleThreads: UInt32 = 16
+  private static let idleThreads: UInt32 = 64
 
   private static func absolutePath(of path: String) throws(FUSESessionError) -> String {
     if path.hasPrefix("/dev/fd/") { return path }

@@ -20,9 +20,7 @@ extension FileStorage {
   /// FALLOC_FL_ZERO_RANGE, else zeros are written.
   package func zero(_ range: HostRange) throws(StorageError) {
     try failing("zero", at: range.start) { () throws(Errno) in
-      try extending(to: range.end) { () throws(Errno) in
-        try allocate(FLATCOW_FALLOC_ZERO_RANGE, range) { () throws(Errno) in try writeZeros(range) }
-      }
+      try allocate(FLATCOW_FALLOC_ZERO_RANGE, range) { () throws(Errno) in try writeZeros(range) }
     }
   }
 
@@ -36,13 +34,13 @@ extension FileStorage {
     }
   }
 
-  /// fallocate(2), else the file is made longer.
+  /// fallocate(2), else a file that is too short gets a zero at the range's end.
   package func reserve(_ range: HostRange) throws(StorageError) {
     try failing("reserve space in", at: range.start) { () throws(Errno) in
-      try extending(to: range.end) { () throws(Errno) in
-        try allocate(0, range) { () throws(Errno) in
-          if try currentSize() < range.end.bytes { try setSize(range.end.bytes) }
-        }
+      try allocate(0, range) { () throws(Errno) in
+        // Not by ftruncate(2): it would cut off what another thread has written further on since the look.
+        let last = HostRange(at: range.end - 1, count: 1)
+        if try currentSize() < range.end.bytes { try writeZeros(last) }
       }
     }
   }
@@ -50,11 +48,7 @@ extension FileStorage {
   /// ftruncate(2). On a device: ENOSPC for more than there is, and nothing to do for less.
   package func resize(to size: ByteCount) throws(StorageError) {
     try failing("resize") { () throws(Errno) in
-      try growth.withLock { _ throws(Errno) in
-        knownSize.store(0, ordering: .releasing)
-        try setSize(size.bytes)
-        knownSize.store(size.bytes, ordering: .releasing)
-      }
+      try setSize(size.bytes)
     }
   }
 

@@ -16,11 +16,8 @@ package final class FileStorage: Storage {
   /// The error of the first failed sync, 0 before. Held during a sync: of two at once the kernel tells only one of the
   /// failure.
   private let syncFailure = Mutex<Int32>(0)
-  /// A size that the file has at least, and the lock on growing it (see `extending`).
-  let knownSize: Atomic<Int>
-  let growth = Mutex<Void>(())
-  /// The ways of copying inside the kernel that a source refused for good.
-  let copyRefusals = Mutex<[StorageIdentity: CopyRefusal]>([:])
+  /// The devices whose files cannot share blocks with this one, as far as that was tried.
+  let unclonable = Lock<Set<UInt64>>([])
   /// The bytes that hold our part of QEMU's image locks.
   let lockedBytes = Mutex<Set<Int>>([])
   private let isClosed = Atomic<Bool>(false)
@@ -91,7 +88,6 @@ package final class FileStorage: Storage {
     isReadOnly = readOnly
     identity = StorageIdentity(status)
     isBlockDevice = LocatedFile.Kind(status) == .blockDevice
-    knownSize = Atomic(isBlockDevice ? 0 : Int(status.st_size))
   }
 
   deinit { close() }

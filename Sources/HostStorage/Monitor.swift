@@ -6,18 +6,18 @@ public import Synchronization
 ///
 /// Nobody has to remember to notify: leaving `withLock` wakes every waiter to look again. Looking without changing is
 /// `read`, which wakes nobody. Waiters are few and their looks are short; with none, a `withLock` costs one load more
-/// than a `Mutex`.
+/// than a `Lock`.
 ///
 /// How no wake-up is lost: `changes` moves only under the lock, a waiter notes it under the lock in which it found
 /// the state unfit, and the kernel puts the waiter to sleep only if the number is still the same.
 public final class Monitor<State: ~Copyable>: Sendable {
-  @usableFromInline let state: Mutex<State>
+  @usableFromInline let state: Lock<State>
   @usableFromInline let changes = Atomic<UInt32>(0)
   @usableFromInline let waiters = Atomic<Int>(0)
 
   /// With its first state.
   @inlinable public init(_ state: consuming sending State) {
-    self.state = Mutex(state)
+    self.state = Lock(state)
   }
 
   /// Runs `body` with the state, then wakes the waiters.
@@ -81,7 +81,7 @@ public final class Monitor<State: ~Copyable>: Sendable {
   }
 
   @usableFromInline func wakeAll() {
-    unsafe withUnsafePointer(to: changes) { word in _ = unsafe flatcow_futex_wake_all(word) }
+    unsafe withUnsafePointer(to: changes) { word in _ = unsafe flatcow_futex_wake(word, .max) }
   }
 
   private func sleep(while seen: UInt32, atMost time: Duration) {

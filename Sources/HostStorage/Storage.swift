@@ -32,10 +32,11 @@ package protocol Storage: AnyObject, Sendable {
   func reserve(_ range: HostRange) throws(StorageError)
   /// Cuts or grows to `size`.
   func resize(to size: ByteCount) throws(StorageError)
-  /// Lets the kernel copy up to `count` bytes from another storage (reflink or copy_file_range). Returns how many
-  /// were copied; 0 means that it cannot, and the caller copies through a buffer.
-  func copy(_ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset)
-    throws(StorageError) -> ByteCount
+  /// Whether `clone` is worth a try.
+  func mayClone(from source: any Storage) -> Bool
+  /// Has the host share blocks of another storage instead of copying them. false: it cannot, and nothing has changed.
+  func clone(_ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset)
+    throws(StorageError) -> Bool
   /// Makes every completed write durable. A failure is final: all later calls fail too.
   func sync() throws(StorageError)
 

@@ -113,13 +113,6 @@ enum Syscall {
     _ = try checked { flatcow_clone_range(target, offset, source, sourceOffset, count) }
   }
 
-  static func copyRange(
-    _ count: Int, from source: Int32, at sourceOffset: Int, to target: Int32, at offset: Int
-  ) throws(Errno) -> Int {
-    var (sourceOffset, offset) = (sourceOffset, offset)
-    return try checked { unsafe copy_file_range(source, &sourceOffset, target, &offset, UInt(count), 0) }
-  }
-
   /// Sets (or with F_UNLCK gives back) or tests a lock of the open file description on one byte. A test answers what
   /// it found in the way, F_UNLCK for nothing.
   static func lock(

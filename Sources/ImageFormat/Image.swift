@@ -104,6 +104,9 @@ package protocol WritableImage: Image {
   /// Every request on the guest's data is registered here while it runs.
   var requests: RequestTracker { get }
 
+  /// The plan of a write to the beginning of `range` that goes where the guest's bytes are, and changes no mapping; nil
+  /// where there is no such place.
+  func planInPlace(_ range: GuestRange) throws(ImageError) -> WritePlan?
   /// Finds or makes room for a write to the beginning of `range`. The plan covers at least its first byte.
   /// Nothing is visible until `publish`.
   func prepare(_ range: GuestRange) throws(ImageError) -> WritePlan

@@ -11,12 +11,15 @@ extension Qcow2ActiveImage {
     try changing { () throws(ImageError) in try plan(range) }
   }
 
+  package func planInPlace(_ range: GuestRange) throws(ImageError) -> WritePlan? {
+    try changing { () throws(ImageError) in try ownData(range) }
+  }
+
   private func plan(_ range: GuestRange) throws(ImageError) -> WritePlan {
+    if let plan = try ownData(range) { return plan }
     let range = range.clamped(to: tableRange(around: range.start))
     let entry = try tables.entry(at: range.start)
     if entry.isCopied && tables.rules.hasHostCluster(entry) {
-      let index = range.start.remainder(in: clusterSize).bytes >> tables.rules.subclusterBits
-      if case .data = tables.rules.mapping(of: entry, subcluster: index) { return try planInPlace(range) }
       try ownTable(for: range.start)
       return try planInOwnCluster(range, entry: entry)
     }
@@ -55,14 +58,9 @@ extension Qcow2ActiveImage {
     GuestRange(at: offset.roundedDown(to: header.l2Reach), count: header.l2Reach)
   }
 
-  private func planInPlace(_ range: GuestRange) throws(ImageError) -> WritePlan {
-    let run = try tables.run(at: range.start, limit: range.count)
-    guard case .data(let target) = run.mapping else {
-      throw tables.corrupt("its mapping changed under a lock", at: range.start)
-    }
-    var count = clusterSize - range.start.remainder(in: clusterSize)
-    while count < run.count, try tables.entry(at: range.start + count).isCopied { count += clusterSize }
-    count = min(count, run.count)
+  /// The plan of a write in place, where `range` begins with data that only this mapping uses.
+  private func ownData(_ range: GuestRange) throws(ImageError) -> WritePlan? {
+    guard let (target, count) = try tables.ownData(at: range.start, limit: range.count) else { return nil }
     try checkTarget(target, count: count, for: range.start)
     let part = GuestRange(at: range.start, count: count)
     return WritePlan(range: part, filled: part, target: target, allocates: false)

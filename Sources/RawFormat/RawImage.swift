@@ -34,6 +34,9 @@ package final class RawImage: WritableImage {
   }
 
   /// Always in place, all of it.
+  package func planInPlace(_ range: GuestRange) -> WritePlan? { prepare(range) }
+
+  /// Always in place, all of it.
   package func prepare(_ range: GuestRange) -> WritePlan {
     WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), allocates: false)
   }

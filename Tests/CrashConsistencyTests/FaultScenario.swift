@@ -119,7 +119,7 @@ struct FaultScenario: Sendable {
     (.punch, [.init(errno: EIO), .init(errno: ENOSPC), .init(errno: EIO, fallsShort: true)]),
     (.reserve, [.init(errno: EIO), .init(errno: ENOSPC), .init(errno: ENOSPC, fallsShort: true)]),
     (.resize, [.init(errno: EIO), .init(errno: ENOSPC)]),
-    (.copy, [.init(errno: EIO), .init(errno: ENOSPC)]),
+    (.clone, [.init(errno: EIO), .init(errno: ENOSPC)]),
     (.sync, [.init(errno: EIO), .init(errno: ENOSPC), .init(errno: EDQUOT)]),
     (.extent, [.init(errno: EIO)]),
   ]

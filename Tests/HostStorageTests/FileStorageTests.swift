@@ -77,21 +77,10 @@ import Testing
     #expect(try next.bytes(count: 1) == [1])
   }
 
-  @Test func anotherKindOfStorageIsNotCopiedInTheKernel() throws {
-    #expect(try open().copy(3, from: MemoryStorage([1, 2, 3]), at: HostOffset(0), to: HostOffset(0)) == 0)
-  }
-
-  @Test func theKernelCopiesBetweenFiles() throws {
-    let source = try open("source", [UInt8](1...100))
-    let target = try open("target")
-    var copied = 0
-    while copied < 90 {
-      let count = try target.copy(
-        ByteCount(90 - copied), from: source, at: HostOffset(10 + copied), to: HostOffset(5 + copied))
-      try #require(count > 0)
-      copied += count.bytes
-    }
-    #expect(try target.bytes(at: 5, count: 100) == [UInt8](11...100))
+  @Test func anotherKindOfStorageIsNotCloned() throws {
+    let (file, memory) = (try open(), MemoryStorage([1, 2, 3]))
+    #expect(!file.mayClone(from: memory))
+    #expect(!file.clone(3, from: memory, at: HostOffset(0), to: HostOffset(0)))
   }
 }
 

@@ -59,7 +59,7 @@ struct HostFileSystemTests {
     }
   }
 
-  @Test func alignedCopiesShareTheirExtents() throws {
+  @Test func aCloneSharesItsExtents() throws {
     let host = try HostFileSystem.xfs()
     let (source, target) = (try host.storage("source"), try host.storage("target"))
     let all = ByteCount(8 << 20)
@@ -67,23 +67,24 @@ struct HostFileSystemTests {
     try source.write([UInt8](repeating: 5, count: all.bytes + 4096), at: 4096)
     try source.sync()
     let before = try target.space().free
-    #expect(try target.copy(all, from: source, at: HostOffset(4096), to: HostOffset(8192)) == all)
+    #expect(target.mayClone(from: source))
+    #expect(target.clone(all, from: source, at: HostOffset(4096), to: HostOffset(8192)))
     try target.sync()
     #expect(try before - target.space().free < ByteCount(1 << 20))
     #expect(try target.bytes(at: 8191, count: 2) == [0, 5])
     #expect(try target.bytes(at: 8192 + all.bytes - 3, count: 5) == [5, 5, 5])
   }
 
-  @Test func acrossFileSystemsACopyBringsTheBytesOrNothing() throws {
+  @Test func acrossFileSystemsNothingIsClonedNorTriedTwice() throws {
     let host = try HostFileSystem.ext2()
     let directory = try TemporaryDirectory()
     let source = try host.storage("source")
     let target = try FileStorage.create(directory.path("target"))
     try source.write([UInt8](repeating: 5, count: 8192), at: 0)
-    for _ in 0..<2 {
-      let copied = try target.copy(8192, from: source, at: HostOffset(0), to: HostOffset(0)).bytes
-      #expect(try target.bytes(count: 8192) == [UInt8](repeating: 5, count: copied))
-    }
+    #expect(target.mayClone(from: source))
+    #expect(!target.clone(8192, from: source, at: HostOffset(0), to: HostOffset(0)))
+    #expect(!target.mayClone(from: source))
+    #expect(try target.status().size == 0)
   }
 }
 

@@ -65,5 +65,5 @@ package struct FaultPlan: Sendable {
 
 extension Set<StorageAction> {
   /// Everything that changes the storage or makes a change durable.
-  package static var changes: Self { [.write, .zero, .punch, .reserve, .resize, .copy, .sync] }
+  package static var changes: Self { [.write, .zero, .punch, .reserve, .resize, .clone, .sync] }
 }

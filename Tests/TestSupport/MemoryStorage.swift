@@ -118,14 +118,17 @@ package final class MemoryStorage: Storage {
     try change(.resize, "resize", .resize(to: size.bytes))
   }
 
+  package func mayClone(from source: any Storage) -> Bool { source is MemoryStorage }
+
   /// Copies from another `MemoryStorage`; one that cannot be read is the caller's to find out.
-  package func copy(
+  package func clone(
     _ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset
-  ) throws(StorageError) -> ByteCount {
-    guard let source = source as? MemoryStorage, let bytes = try? source.bytes(count, at: sourceOffset), !bytes.isEmpty
-    else { return 0 }
-    try change(.copy, "copy", .write(bytes, at: offset.bytes))
-    return ByteCount(bytes.count)
+  ) throws(StorageError) -> Bool {
+    guard let source = source as? MemoryStorage, let bytes = try? source.bytes(count, at: sourceOffset),
+      bytes.count == count.bytes
+    else { return false }
+    try change(.clone, "clone", .write(bytes, at: offset.bytes))
+    return true
   }
 
   package func sync() throws(StorageError) {

@@ -1,6 +1,6 @@
 /// What a `MemoryStorage` is asked to do.
 package enum StorageAction: Hashable, Sendable, CaseIterable {
-  case read, write, zero, punch, reserve, resize, copy, sync, extent
+  case read, write, zero, punch, reserve, resize, clone, sync, extent
 }
 
 /// A change that a `MemoryStorage` made, as its log keeps it. A copy is logged as a write.

@@ -1,6 +1,5 @@
 import HostStorage
 import ImageFormat
-import Synchronization
 
 /// The refcounts that one flush writes.
 struct FrozenCounts {

@@ -1,6 +1,5 @@
 import HostStorage
 import ImageFormat
-import Synchronization
 
 // Which host clusters hold metadata: guest data may never be written there.
 extension Refcounts {

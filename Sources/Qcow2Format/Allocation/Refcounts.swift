@@ -1,6 +1,5 @@
 import HostStorage
 import ImageFormat
-import Synchronization
 
 /// How often each host cluster is used, and which are free.
 ///
@@ -9,7 +8,7 @@ import Synchronization
 final class Refcounts: Sendable {
   let header: Qcow2Header
   let storage: any Storage
-  let state: Mutex<State>
+  let state: Lock<State>
 
   /// Positions are cluster numbers.
   struct State {
@@ -49,7 +48,7 @@ final class Refcounts: Sendable {
     guard header.refcountTableClusters > 0, header.refcountTableOffset.bytes > 0, bytes.count == size.bytes else {
       throw ImageError(.corrupt, path: storage.path, reason: "its refcount table lies outside the file")
     }
-    state = Mutex(
+    state = Lock(
       State(
         header: header, storage: storage, table: BigEndian.words(in: bytes.span),
         tableHome: header.refcountTableOffset, tableClusters: header.refcountTableClusters))

@@ -2,7 +2,6 @@ import CDeflate
 import CZstd
 import HostStorage
 import ImageFormat
-import Synchronization
 
 /// Inflates compressed clusters (specification, "Compressed Clusters Descriptor"), and remembers the last few.
 ///
@@ -11,7 +10,7 @@ final class Inflater: Sendable {
   private let storage: any Storage
   private let clusterSize: Int
   private let usesZstd: Bool
-  private let recent = Mutex<[(cluster: CompressedCluster, bytes: [UInt8])]>([])
+  private let recent = Lock<[(cluster: CompressedCluster, bytes: [UInt8])]>([])
 
   /// How many inflated clusters stay: a sequential reader asks for each cluster several times, and a few do it at once.
   private static let remembered = 8

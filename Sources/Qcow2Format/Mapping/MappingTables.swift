@@ -56,19 +56,46 @@ final class MappingTables: Sendable {
 
   /// The run at `offset`, at most `limit` bytes and within one L2 table.
   func run(at offset: GuestOffset, limit: ByteCount) throws(ImageError) -> Run {
-    let position = header.position(of: offset)
-    let rest = (header.entriesPerL2 - position.entry) * header.clusterSize.bytes - position.offsetInCluster
-    let limit = min(limit.bytes, rest)
+    let (position, limit) = reach(of: offset, limit: limit)
     return try withTable(position.l1Index) { (state) throws(ImageError) in
       guard let words = state.tables[position.l1Index]?.words else {
         return Run(.unallocated, count: ByteCount(limit))
       }
-      do throws(EntryFault) {
-        return try self.rules.run(
-          in: words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
-      } catch {
-        throw self.corrupt("the mapping of its guest offset \(offset.bytes) has \(error.reason)", at: offset)
+      return try self.run(in: words, at: offset, position, limit: limit)
+    }
+  }
+
+  /// The data at `offset` as far as it lies in one piece in clusters that nothing else uses; nil where there is none.
+  func ownData(at offset: GuestOffset, limit: ByteCount) throws(ImageError) -> (HostOffset, ByteCount)? {
+    let (position, limit) = reach(of: offset, limit: limit)
+    return try withTable(position.l1Index) { (state) throws(ImageError) in
+      guard let words = state.tables[position.l1Index]?.words else { return nil }
+      let run = try self.run(in: words, at: offset, position, limit: limit)
+      guard case .data(let host) = run.mapping else { return nil }
+      var entry = position.entry
+      var count = -position.offsetInCluster
+      while count < run.count.bytes, self.rules.entry(entry, in: words).isCopied {
+        entry += 1
+        count += self.header.clusterSize.bytes
       }
+      return count > 0 ? (host, min(ByteCount(count), run.count)) : nil
+    }
+  }
+
+  /// Where `offset` is looked up, and how many of `limit` bytes its table can tell of.
+  private func reach(of offset: GuestOffset, limit: ByteCount) -> (TablePosition, limit: Int) {
+    let position = header.position(of: offset)
+    let rest = (header.entriesPerL2 - position.entry) * header.clusterSize.bytes - position.offsetInCluster
+    return (position, min(limit.bytes, rest))
+  }
+
+  private func run(in words: [UInt64], at offset: GuestOffset, _ position: TablePosition, limit: Int)
+    throws(ImageError) -> Run
+  {
+    do throws(EntryFault) {
+      return try rules.run(in: words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
+    } catch {
+      throw corrupt("the mapping of its guest offset \(offset.bytes) has \(error.reason)", at: offset)
     }
   }
 
