@@ -81,6 +81,9 @@ let package = Package(
       "ConcurrencyTests",
       of: ["StreamJob", "BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("SurvivalTests", of: ["flatcow", "HostStorage", "CLinux"]),
+    tests(
+      "CostTests",
+      of: ["StreamJob", "BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),
     tests("TidyTests", of: []),
     tests("FUSESessionTests", of: ["FUSESession"]),
     .executableTarget(
