@@ -1,10 +1,10 @@
 # One command is the whole gate: `make test` (which .ci/run calls) builds without warnings, lints, and runs every test.
 
 # The Debian packages that building, testing and the demo need; the only list of them.
-PACKAGES = libfuse3-dev fuse3 libdeflate-dev libzstd-dev pkg-config qemu-utils qemu-system-common e2fsprogs xfsprogs dosfstools mtools fio shellcheck
+PACKAGES = libfuse3-dev fuse3 libdeflate-dev libzstd-dev pkg-config qemu-utils qemu-system-common e2fsprogs xfsprogs dosfstools mtools fio shellcheck valgrind
 
 # What the benchmarks need beyond that: the peers, and tools to look into them.
-BENCH_PACKAGES = nbdkit libnbd-bin btrfs-progs strace valgrind
+BENCH_PACKAGES = nbdkit libnbd-bin btrfs-progs strace
 
 SWIFT ?= swift
 # A target may import only what Package.swift declares for it.
@@ -43,10 +43,10 @@ lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
 	shellcheck .ci/run docs/demo.sh Tests/Mutants/run.sh
 
-test: deps build lint ## The gate. The last line says how many tests ran.
+test: deps build release lint ## The gate. The last line says how many tests ran.
 	$(TEST)
 
-test-full: deps build ## Everything, where the gate tries a selection.
+test-full: deps build release ## Everything, where the gate tries a selection.
 	FLATCOW_FULL=1 $(TEST)
 
 ROUNDS ?= 4
