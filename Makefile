@@ -16,7 +16,7 @@ TEST = SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(shell nproc) $(SWIFT) te
 # Where mount(8) looks for helpers; it does not follow PREFIX.
 SBIN ?= /sbin
 
-.PHONY: deps bench-deps build release lint test test-full torture survival concurrency tsan mutants bench install demo
+.PHONY: deps bench-deps build release lint test test-full torture survival concurrency tsan mutants bench bench-plots bench-programs install demo
 
 build: ## The debug build of everything, tests included.
 	$(SWIFT) build --build-tests $(CHECKS)
@@ -73,13 +73,21 @@ tsan: deps ## Whatever runs in several threads, by the thread sanitizer; any rep
 mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
 	Tests/Mutants/run.sh
 
-# As: make bench ONLY='read-4k reread' ROUNDS=5 QSD=/path/to/another/qemu-storage-daemon BENCH_DIR=/a/disk
+# As: make bench ONLY='read-4k stream' ROUNDS=5 QSD=/another/qemu-storage-daemon BENCH_DIR=/a/disk
+BENCH = PATH="$(CURDIR)/.build/release:$$PATH" .build/release/flatcow-bench --rounds $(ROUNDS) \
+  $(ONLY:%=--only %) $(if $(QSD),--qsd $(QSD)) $(if $(BENCH_DIR),--directory $(BENCH_DIR))
+bench bench-plots: bench-programs
 bench: ROUNDS = 5
-bench: bench-deps release ## Measures flatcow beside its peers; the whole takes half an hour.
+bench: ## Measures flatcow beside its peers, and writes docs/benchmarks.md; the whole takes half an hour.
+	$(BENCH) --document docs/benchmarks.md
+
+bench-plots: ROUNDS = 3
+bench-plots: ## How costs grow with depth, size and threads: draws docs/plots.
+	$(BENCH) --plots docs/plots
+
+bench-programs: bench-deps release
 	$(RELEASE) --product forwarding-server
 	$(RELEASE) --product flatcow-bench
-	PATH="$(CURDIR)/.build/release:$$PATH" .build/release/flatcow-bench --rounds $(ROUNDS) \
-	  $(ONLY:%=--only %) $(if $(QSD),--qsd $(QSD)) $(if $(BENCH_DIR),--directory $(BENCH_DIR))
 
 install: .build/release/flatcow ## The command, the links that mount(8) and umount(8) look for, and the completions of bash.
 	install -D -m 755 .build/release/flatcow $(DESTDIR)$(PREFIX)/bin/flatcow

@@ -41,12 +41,10 @@ final class Bench {
     }
   }
 
-  /// Measures each of `contenders` once a round, in turn, each round beginning with another.
-  func alternate<Each>(_ contenders: [Each], _ measure: (Each, _ round: Int) throws -> Void) rethrows {
-    for round in 0..<rounds {
-      for index in contenders.indices {
-        try measure(contenders[(index + round) % contenders.count], round)
-      }
+  /// The order in which they are measured, for each round; each round begins with another.
+  func turns<Each>(of contenders: [Each]) -> [[Each]] {
+    (0..<rounds).map { round in
+      contenders.indices.map { contenders[($0 + round) % contenders.count] }
     }
   }
 }

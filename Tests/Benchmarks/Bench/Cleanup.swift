@@ -39,6 +39,13 @@ final class Cleanup: Sendable {
     state.withLock { $0.undos.removeAll { $0.number == token.number } }
   }
 
+  /// Undoes one thing now.
+  func undo(_ token: Token) {
+    let found = state.withLock { $0.undos.first { $0.number == token.number } }
+    found?.undo()
+    remove(token)
+  }
+
   /// Last things first. The lock is kept, so that nothing new is begun meanwhile.
   func undoAll() {
     state.withLock { state in

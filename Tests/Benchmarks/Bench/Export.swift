@@ -13,16 +13,20 @@ final class Export {
   /// How to talk to the storage daemon.
   private(set) var monitor: QMPClient?
 
+  /// From starting the programs on.
+  private(set) var secondsToFirstByte = 0.0
+
   private let bench: Bench
   private let helper: ChildProcess?
   private let undo: Cleanup.Token?
 
   /// Returns when the first byte can be read.
-  init(_ peer: Peer, of disk: Disk, in bench: Bench, _ options: ExportOptions = ExportOptions()) throws {
+  init(_ peer: Peer, of disk: Disk, in bench: Bench, for use: Use = .readingAndWriting) throws {
     (self.peer, self.bench) = (peer, bench)
     let place = try Self.makePlace(for: peer, beside: disk)
     mountpoint = place
-    let launch = Launch(disk: disk, place: place, options: options, tools: bench.tools, log: bench.log)
+    let start = ContinuousClock.now
+    let launch = Launch(disk: disk, place: place, use: use, tools: bench.tools, log: bench.log)
     let processes: (server: ChildProcess?, helper: ChildProcess?)
     switch peer {
     case .flatcow:
@@ -32,7 +36,7 @@ final class Export {
       file = "\(place)/disk"
       processes = (try launch.bareServer(), nil)
     case .storageDaemon:
-      file = options.isHidden ? disk.path(disk.top) : place
+      file = use == .jobAlone ? disk.path(disk.top) : place
       let (daemon, client) = try launch.storageDaemon()
       monitor = client
       processes = (daemon, nil)
@@ -50,6 +54,7 @@ final class Export {
     let numbers = [processes.helper, processes.server].compactMap { $0?.id }
     undo = numbers.isEmpty ? nil : bench.cleanup.add { Self.abandon(place, numbers) }
     try awaitFirstByte()
+    secondsToFirstByte = (ContinuousClock.now - start) / .seconds(1)
   }
 
   /// Ends it in order: what was written is in the images then.
@@ -93,7 +98,7 @@ final class Export {
 
   /// A directory for those that mount a tree, a file for those that mount a file.
   private static func makePlace(for peer: Peer, beside disk: Disk) throws -> String {
-    let place = disk.path("mnt-\(peer)")
+    let place = disk.path("mnt-\(peer)-\(disk.top)")
     let isTree = peer == .flatcow || peer == .bareServer
     try Program.shell(isTree ? #"mkdir -p "$1""# : #": >"$1""#, place)
     return place

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// One run of fio.
 struct Fio {
@@ -14,12 +15,16 @@ struct Fio {
   /// What ends it.
   enum Extent {
     case seconds(Double)
-    /// Each block once at the most, in bytes altogether.
+    /// So many bytes altogether.
     case bytes(Int)
+    /// A block at each of these offsets, in this order; with a sync after each, or not.
+    case blocks(at: [Int], isSynced: Bool = false)
   }
 
   var work: Work
   var block = "4k"
+  /// Random offsets are multiples of this; nil: of a block.
+  var stride: Int?
   var depth = 1
   var extent = Extent.seconds(2)
   /// Past the page cache of the file system that is asked.
@@ -42,6 +47,8 @@ struct Fio {
   }
 
   func run(on file: String, seed: Int = 1) throws -> Outcome {
+    let list = FileManager.default.temporaryDirectory.appending(path: "flatcow-bench-\(getpid()).iolog")
+    defer { try? FileManager.default.removeItem(at: list) }
     var arguments = [
       "fio", "--output-format=json", "--name=bench", "--filename=\(file)", "--rw=\(work.rawValue)", "--bs=\(block)",
       "--direct=\(isDirect ? 1 : 0)", "--iodepth=\(depth)", "--ioengine=\(depth > 1 ? "libaio" : "psync")",
@@ -51,7 +58,15 @@ struct Fio {
     switch extent {
     case .seconds(let seconds): arguments += ["--time_based", "--runtime=\(Int(seconds * 1000))ms"]
     case .bytes(let bytes): arguments += ["--io_size=\(bytes)"]
+    case .blocks(let offsets, let isSynced):
+      // Which random blocks fio would choose can hardly be told, and some of them twice.
+      let action = work.isReading ? "read" : "write"
+      let lines = offsets.map { "\(file) \(action) \($0) 4096" + (isSynced ? "\n\(file) sync 0 0" : "") }
+      let all = ["fio version 2 iolog", "\(file) add", "\(file) open"] + lines + ["\(file) close", ""]
+      try all.joined(separator: "\n").write(to: list, atomically: false, encoding: .utf8)
+      arguments.append("--read_iolog=\(list.path)")
     }
+    if let stride { arguments += ["--blockalign=\(stride)", "--norandommap"] }
     if !isLatencyKept { arguments.append("--gtod_reduce=1") }
     let report = try Program.run(arguments + options)
     // Before its JSON, fio may say a word of its own.

@@ -21,8 +21,17 @@ struct Fixture: Sendable {
   }
 
   /// An empty overlay over 1 GiB of random data.
-  static let empty = Fixture(
-    name: "empty", make: { try $0.makeOverlay(of: "head -c 1G /dev/urandom >disk.raw") }, isRawShared: true)
+  static let empty = overlay("empty", of: "head -c 1G /dev/urandom >disk.raw")
+
+  /// An empty overlay over the `disk.raw` that a line of shell makes.
+  static func overlay(_ name: String, of raw: String) -> Fixture {
+    Fixture(
+      name: name,
+      make: { disk in
+        let overlay = "qemu-img create -q -f qcow2 -b disk.raw -F raw top.qcow2"
+        try Program.shell("cd \"$1\"; \(raw); \(overlay)", disk.directory.path)
+      }, isRawShared: true)
+  }
 }
 
 /// The files of one peer.
@@ -34,12 +43,6 @@ struct Disk {
   var raw = "disk.raw"
 
   func path(_ name: String) -> String { directory.appending(path: name).path }
-
-  /// An empty overlay over the raw file that a line of shell makes.
-  func makeOverlay(of raw: String) throws {
-    try Program.shell(
-      "cd \"$1\"; \(raw); qemu-img create -q -f qcow2 -b disk.raw -F raw top.qcow2", directory.path)
-  }
 }
 
 /// The images in one directory.
@@ -77,8 +80,11 @@ final class ImageStore {
       try Program.run("rm", "-rf", copy.directory.path)
       try FileManager.default.createDirectory(at: copy.directory, withIntermediateDirectories: false)
       for name in names where name != (peer.servesRaw ? copy.top : copy.raw) || fixture.isRawShared {
-        let isOwn = name == copy.top || name == copy.raw && !fixture.isRawShared
-        try Program.run(["cp"] + (isOwn ? ["--reflink=never"] : ["--link"]) + [source.path(name), copy.path(name)])
+        if name == copy.top || name == copy.raw && !fixture.isRawShared {
+          try Program.run("cp", "--reflink=never", source.path(name), copy.path(name))
+        } else {
+          try FileManager.default.linkItem(atPath: source.path(name), toPath: copy.path(name))
+        }
       }
       disks[peer] = copy
     }

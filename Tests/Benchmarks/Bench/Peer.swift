@@ -32,13 +32,14 @@ struct Tools {
   var storageDaemon = "qemu-storage-daemon"
 }
 
-/// How a disk is exported.
-struct ExportOptions {
-  var isWritable = true
-  /// Further options of `flatcow mount -o`.
-  var mountOptions = "stream=off"
-  /// Whether the storage daemon's monitor is wanted.
-  var hasMonitor = false
-  /// No export by the storage daemon: its job wants the image for itself.
-  var isHidden = false
+/// What a disk is exported for.
+enum Use {
+  case readingAndWriting
+  case reading
+  /// A job, and a guest that reads.
+  case jobAndReading
+  /// A job that has the images for itself.
+  case jobAlone
+
+  var hasJob: Bool { self == .jobAndReading || self == .jobAlone }
 }

@@ -9,5 +9,7 @@ protocol Workload: Sendable {
 
 /// All rows, those with the same images side by side.
 enum Workloads {
-  static let all: [any Workload] = SteadyWorkload.all
+  static let all: [any Workload] =
+    FioWorkload.populated + FioWorkload.allocating + StreamingWorkload.all
+    + [LayersWorkload(), MountWorkload(), MemoryWorkload(), GuestWorkload()]
 }
