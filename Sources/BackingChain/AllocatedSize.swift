@@ -2,24 +2,35 @@ import HostStorage
 
 /// How many bytes of the disk are not holes, for `st_blocks`. Never too few: copying programs skip what they take for holes.
 ///
-/// Counted once by metadata; after that writes add to it, and it is counted again when enough time has passed for its
-/// being too large to matter.
+/// Counted once by metadata, in a thread of its own, since that reads every L2 table of the chain; after that writes add to
+/// it, and it is counted again when enough time has passed for its being too large to matter.
 final class AllocatedSize: Sendable {
-  private let state = Lock(State())
-  /// A count reads every L2 table of the chain once, which may take a second for a terabyte.
-  private static let patience: Duration = .seconds(10)
+  private let state = Monitor(State())
+  private static let recountInterval: Duration = .seconds(10)
+  /// How long somebody who asks waits for a count. Few layers take less.
+  private static let patience: Duration = .milliseconds(20)
 
   private struct State {
     var counted: ByteCount?
+    /// Since `counted` was begun, and since the count that is under way was.
     var added: ByteCount = 0
+    var addedMeanwhile: ByteCount = 0
     var isStale = false
     var countedAt = SuspendingClock.now
+    var isCounting = false
+    var isStopped = false
+
+    var isDue: Bool {
+      if isCounting || isStopped { return false }
+      return counted == nil || isStale && SuspendingClock.now - countedAt > AllocatedSize.recountInterval
+    }
   }
 
   /// More of the disk may be data now.
   func note(_ count: ByteCount) {
     state.withLock { state in
       state.added += count
+      state.addedMeanwhile += count
       state.isStale = true
     }
   }
@@ -29,24 +40,42 @@ final class AllocatedSize: Sendable {
     state.withLock { $0.isStale = true }
   }
 
-  /// The figure, which `count` works out anew when it is due.
-  func value(_ count: () throws(ChainError) -> ByteCount) throws(ChainError) -> ByteCount {
-    let known = state.withLock { state -> ByteCount? in
-      guard let counted = state.counted else { return nil }
-      let isDue = state.isStale && SuspendingClock.now - state.countedAt > Self.patience
-      return isDue ? nil : counted + state.added
-    }
-    if let known { return known }
-    // What is written while it is counted is counted at least once.
-    state.withLock { state in
-      state.added = 0
+  /// The figure; nil where it is not known, or not yet. `count` works it out when it is due; nil: it could not, or
+  /// `isStopped` said that nobody wants to know any more.
+  func value(_ count: @escaping @Sendable (_ isStopped: () -> Bool) -> ByteCount?) -> ByteCount? {
+    let isDue = state.withLock { state in
+      guard state.isDue else { return false }
+      state.isCounting = true
       state.isStale = false
+      state.addedMeanwhile = 0
+      return true
     }
-    let counted = try count()
-    return state.withLock { state in
+    if isDue {
+      do throws(StorageError) {
+        try HostThread.start(name: "flatcow-count") { self.finish(count { self.state.read { $0.isStopped } }) }
+      } catch {
+        finish(nil)
+      }
+    }
+    state.wait(deadline: .now + Self.patience) { $0.isCounting && (isDue || $0.counted == nil) ? nil : () }
+    return state.read { state in state.counted.map { $0 + state.added } }
+  }
+
+  private func finish(_ counted: ByteCount?) {
+    state.withLock { state in
+      state.isCounting = false
+      guard let counted else { return }
+      // What was written while it was counted is counted at least once.
       state.counted = counted
+      state.added = state.addedMeanwhile
       state.countedAt = .now
-      return counted + state.added
     }
+  }
+
+  /// Ends counting for good. Returns whether nobody counts any more; where not, one hangs in a layer, which must not be
+  /// closed then.
+  func stop(patience: Duration) -> Bool {
+    state.withLock { $0.isStopped = true }
+    return state.wait(deadline: .now + patience) { $0.isCounting ? nil : true } ?? false
   }
 }

@@ -20,19 +20,20 @@ extension BackingChain {
     }
   }
 
-  /// Bytes of the disk that are not holes; never too few.
-  package func allocatedSize() throws(ChainError) -> ByteCount {
-    let size = try allocated.value { () throws(ChainError) in
+  /// Bytes of the disk that are not holes; never too few. All of them where that is not known, or not yet.
+  package func allocatedSize() -> ByteCount {
+    let size = allocated.value { isStopped in
       var sum: ByteCount = 0
       var position = GuestOffset(0)
-      while position.bytes < virtualSize.bytes {
-        let (isHole, count) = try extent(at: position, limit: GuestOffset(virtualSize.bytes) - position)
+      while position.bytes < self.virtualSize.bytes {
+        let rest = GuestOffset(self.virtualSize.bytes) - position
+        guard !isStopped(), let (isHole, count) = try? self.extent(at: position, limit: rest) else { return nil }
         if !isHole { sum += count }
         position += count
       }
       return sum
     }
-    return min(size, virtualSize)
+    return min(size ?? virtualSize, virtualSize)
   }
 
   /// Bytes free, and the size of, the file system that the active layer lies on.

@@ -4,6 +4,7 @@
 #define FLATCOW_CLINUX_H
 
 #include <linux/fs.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -50,6 +51,8 @@ static inline void flatcow_syslog(int priority, const char *line) { syslog(LOG_D
 static inline void flatcow_close_all_on_exec(unsigned first) {
   syscall(SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
 }
+
+static inline int flatcow_limit_heaps(int count) { return mallopt(M_ARENA_MAX, count); }
 
 /* PR_SET_IO_FLUSHER for the calling thread and those that it starts: 0, or -1 and errno. */
 static inline int flatcow_become_io_flusher(void) { return prctl(57, 1, 0, 0, 0); }

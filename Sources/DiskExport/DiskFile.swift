@@ -67,7 +67,7 @@ extension DiskFile {
   /// counts as allocated then.
   func attributes() -> FileAttributes {
     let size = chain.virtualSize
-    let allocated = mayHaveDirtyPages ? size : (try? chain.allocatedSize()) ?? size
+    let allocated = mayHaveDirtyPages ? size : chain.allocatedSize()
     let times = times.withLock { $0 }
     return FileAttributes(
       inode: Node.disk.inode, kind: .regular, permissions: options.permissions ?? (chain.isWritable ? 0o600 : 0o400),

@@ -18,6 +18,10 @@ package enum HostProcess {
   @discardableResult
   package static func becomeIOFlusher() -> Bool { flatcow_become_io_flusher() == 0 }
 
+  /// Has all threads share one heap, to be called before there are any. By default threads have heaps of their own, and a
+  /// table that one of them frees is of no use to the others.
+  package static func shareHeaps() { _ = flatcow_limit_heaps(1) }
+
   /// Starts this program again, in a session of its own, and waits until it has reported how its start went: the byte
   /// of its `report`, or nil when it ended without one. It shares the standard descriptors and the working directory
   /// until it reports.

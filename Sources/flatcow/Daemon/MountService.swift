@@ -36,6 +36,7 @@ struct MountService {
   init(_ request: MountRequest) throws(CommandError) {
     MountSignals.hold()
     // Before any thread is started. Without the privilege the mount works all the same.
+    HostProcess.shareHeaps()
     HostProcess.becomeIOFlusher()
     self.request = request
     try request.clearDeadMount()
