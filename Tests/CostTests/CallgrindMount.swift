@@ -35,12 +35,15 @@ final class CallgrindMount: Sendable {
   /// How many instructions the command executes in all, from its start to the end of the mount, when `work`, lines of
   /// shell, uses what is mounted.
   func instructions(options: String, _ work: String) throws -> Int {
+    // Whoever lists the mounts of the host keeps this one busy for a moment.
     let output = try shell(
       """
-      valgrind --tool=callgrind --callgrind-out-file=/dev/null "$0" mount -f -o '\(options)' top.qcow2 mnt &
+      timeout -k 5 90 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "$0" mount -f -o '\(options)' top.qcow2 mnt >counted 2>&1 &
+      trap 'cat counted; kill $! 2>/dev/null || true' EXIT
       until mountpoint -q mnt; do kill -0 $!; sleep 0.05; done
       \(work)
-      "$0" umount mnt
+      until "$0" umount mnt; do kill -0 $!; sleep 0.1; done
       wait $!
       """)
     let collected = try #require(output.firstMatch(of: /Collected : (\d+)/), "\(output)")

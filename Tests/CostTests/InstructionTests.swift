@@ -13,6 +13,19 @@ struct InstructionTests {
     qemu-io -c 'write -q -P 1 0 8M' top.qcow2
     """
 
+  /// The second 8 MiB are in 32 layers below the top, a cluster here and the next one there.
+  private static let layers = """
+    head -c 16M /dev/urandom >base.raw
+    below=base.raw format=raw
+    for layer in {1..31}; do
+      "$0" create $layer.qcow2 -b $below -F $format
+      at=$((8192 + 64 * layer)) below=$layer.qcow2 format=qcow2
+      qemu-io -c "write -q ${at}k 64k" -c "write -q $((at + 2048))k 64k" \
+        -c "write -q $((at + 4096))k 64k" -c "write -q $((at + 6144))k 64k" $below
+    done
+    "$0" create top.qcow2 -b $below -F $format
+    """
+
   /// Lines of shell for `count` requests in half of the disk, no fewer.
   private func fio(_ way: String, count: Int, from offset: String) -> String {
     """
@@ -23,10 +36,10 @@ struct InstructionTests {
   }
 
   /// Measures a request, by the difference between two mounts: what one costs by itself is not the same each time.
-  private func instructions(perRequest way: String, from offset: String) throws -> Int {
+  private func instructions(perRequest way: String, from offset: String, of images: String = halves) throws -> Int {
     let (few, many) = (1000, 21_000)
     let counts = try [few, many].map { count in
-      let mount = try CallgrindMount(Self.halves)
+      let mount = try CallgrindMount(images)
       return try mount.instructions(options: "stream=off", fio(way, count: count, from: offset))
     }
     return (counts[1] - counts[0]) / (many - few)
@@ -40,8 +53,13 @@ struct InstructionTests {
     expect(try instructions(perRequest: "randread", from: "0"), isAbout: RecordedCosts.instructionsOfReadFromTop)
   }
 
-  @Test func readingFourKibibytesFromBelow() throws {
-    expect(try instructions(perRequest: "randread", from: "8M"), isAbout: RecordedCosts.instructionsOfReadFromBelow)
+  @Test func readingFourKibibytesOfTheBase() throws {
+    expect(try instructions(perRequest: "randread", from: "8M"), isAbout: RecordedCosts.instructionsOfReadFromBase)
+  }
+
+  @Test func readingFourKibibytesThroughManyLayers() throws {
+    let measured = try instructions(perRequest: "randread", from: "8M", of: Self.layers)
+    expect(measured, isAbout: RecordedCosts.instructionsOfReadThroughLayers)
   }
 
   @Test func writingFourKibibytesInPlace() throws {

@@ -21,7 +21,10 @@ enum RecordedCosts {
 
   /// A request for 4 KiB, from where the kernel hands it over to the answer, when the tables are in memory.
   static let instructionsOfReadFromTop = 4_520
-  static let instructionsOfReadFromBelow = 5_040
+  /// At depth 2, below a top that has other data.
+  static let instructionsOfReadFromBase = 5_040
+  /// At depth 33, below a top that has nothing.
+  static let instructionsOfReadThroughLayers = 4_410
   static let instructionsOfWriteInPlace = 5_750
   /// Copied through a buffer.
   static let instructionsOfPopulatedMebibyte = 232_000
