@@ -78,7 +78,7 @@ BENCH = PATH="$(CURDIR)/.build/release:$$PATH" .build/release/flatcow-bench --ro
   $(ONLY:%=--only %) $(if $(QSD),--qsd $(QSD)) $(if $(BENCH_DIR),--directory $(BENCH_DIR))
 bench bench-plots: bench-programs
 bench: ROUNDS = 5
-bench: ## Measures flatcow beside its peers, and writes docs/benchmarks.md; the whole takes half an hour.
+bench: ## Measures flatcow beside its peers, and writes docs/benchmarks.md; the whole takes 40 minutes.
 	$(BENCH) --document docs/benchmarks.md
 
 bench-plots: ROUNDS = 3

@@ -26,7 +26,7 @@ struct Fio {
   /// Random offsets are multiples of this; nil: of a block.
   var stride: Int?
   var depth = 1
-  var extent = Extent.seconds(2)
+  var extent = Extent.seconds(1.5)
   /// Past the page cache of the file system that is asked.
   var isDirect = true
   /// Threads, each of which does all of it.

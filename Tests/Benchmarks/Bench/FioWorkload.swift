@@ -18,7 +18,7 @@ struct FioWorkload: Workload {
   func measure(_ bench: Bench) throws -> [Comparison] {
     var comparison = Comparison(title: title, unit: unit, goals: goals)
     let peers = bench.available(peers)
-    var disks = isFresh ? [:] : try bench.images.copies(fixture, for: peers, fresh: false)
+    let disks = isFresh ? [:] : try bench.images.copies(fixture, for: peers, fresh: false)
     var exports: [Peer: Export] = [:]
     defer { for export in exports.values { export.abandon() } }
     for (peer, disk) in disks { exports[peer] = try Export(peer, of: disk, in: bench) }
@@ -27,9 +27,9 @@ struct FioWorkload: Workload {
       for export in exports.values { try Program.shell(#"cat "$1" >/dev/null"#, export.file) }
     }
     for (round, order) in bench.turns(of: peers).enumerated() {
-      if isFresh { disks = try bench.images.copies(fixture, for: peers) }
-      for case let (peer, disk?) in order.map({ ($0, disks[$0]) }) {
-        let export = try exports[peer] ?? Export(peer, of: disk, in: bench)
+      for peer in order {
+        if !isFresh, !fio.work.isReading { try bench.images.settle() }
+        let export = try exports[peer] ?? Export(peer, of: bench.images.copy(fixture, for: peer), in: bench)
         defer { if isFresh { export.abandon() } }
         let outcome = try run(fio, on: export, round: round)
         comparison.add(
@@ -51,8 +51,8 @@ struct FioWorkload: Workload {
   private func countSyncs(_ bench: Bench) throws -> Comparison {
     var comparison = Comparison(title: "\(title): syncs", unit: .perWrite, goals: [.times(1, .storageDaemon)])
     let peers = bench.available([.flatcow, .storageDaemon, .networkBlockDevice])
-    let disks = try bench.images.copies(fixture, for: peers)
-    for case let (peer, disk?) in peers.map({ ($0, disks[$0]) }) {
+    for peer in peers {
+      let disk = try bench.images.copy(fixture, for: peer)
       let export = try Export(peer, of: disk, in: bench)
       defer { export.abandon() }
       guard let server = export.server else { continue }

@@ -67,7 +67,9 @@ struct FlatcowBench: ParsableCommand {
     rows.flatMap { row in
       bench.say("Measuring: \(row.name)")
       do {
-        let found = try row.measure(bench)
+        var found: [Comparison] = []
+        let time = try seconds { found = try row.measure(bench) }
+        bench.say("\(row.name) took \(Unit.seconds.text(time))")
         bench.say(Table(found, hasOtherStorageDaemon: qsd != nil).plain)
         return found
       } catch {

@@ -29,40 +29,40 @@ struct GuestWorkload: Workload {
   private func measure(_ peer: Peer, _ bench: Bench, _ findings: inout Findings) throws {
     let guest = Fio(work: .randomReads, extent: .seconds(1), isLatencyKept: true)
     let before = try withJob(of: peer, bench) { job in try guest.run(on: job.export.file).p99Microseconds }
-    let alone = try withJob(of: peer, bench) { job in
-      try rate(of: job) { Thread.sleep(forTimeInterval: 1.2) }
-    }
     var during = 0.0
     let beside = try withJob(of: peer, bench) { job in
       try rate(of: job) { during = try guest.run(on: job.export.file).p99Microseconds }
     }
+    // For as long: a disk may slow down after a while.
+    let alone = try withJob(of: peer, bench) { job in
+      try rate(of: job) { Thread.sleep(forTimeInterval: beside.seconds) }
+    }
     let contender = Contender(peer)
     findings.ratio.add(during / before, of: contender)
     findings.latency.add(during, of: contender)
-    findings.rate.add(beside / alone * 100, of: contender)
-    findings.undisturbed.add(alone, of: contender)
+    findings.rate.add(beside.rate / alone.rate * 100, of: contender)
+    findings.undisturbed.add(alone.rate, of: contender)
   }
 
   private func withJob<Result>(of peer: Peer, _ bench: Bench, _ body: (Job) throws -> Result) throws -> Result {
-    guard let disk = try bench.images.copies(Self.fixture, for: [peer])[peer] else {
-      throw BenchError("no images for \(peer.rawValue)")
-    }
+    let disk = try bench.images.copy(Self.fixture, for: peer)
     let export = try Export(peer, of: disk, in: bench, for: .jobAndReading)
     // The job need not come to its end.
     defer { export.abandon() }
     return try body(Job(export: export, disk: disk))
   }
 
-  /// MiB a second while `body` runs.
-  private func rate(of job: Job, while body: () throws -> Void) throws -> Double {
+  /// MiB a second while `body` runs, and how long it runs.
+  private func rate(of job: Job, while body: () throws -> Void) throws -> (rate: Double, seconds: Double) {
     try job.start()
-    let clock = ContinuousClock()
-    let start = clock.now
-    let first = try job.progress() ?? 0
-    try body()
+    var first = 0.0
+    let time = try seconds {
+      first = try job.progress() ?? 0
+      try body()
+    }
     guard let last = try job.progress() else {
       throw BenchError("the job of \(job.export.peer.rawValue) was done before the guest")
     }
-    return (last - first) / 1_048_576 / ((clock.now - start) / .seconds(1))
+    return ((last - first) / 1_048_576 / time, time)
   }
 }

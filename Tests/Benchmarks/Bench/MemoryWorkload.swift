@@ -14,8 +14,8 @@ struct MemoryWorkload: Workload {
     let peers = bench.available([.flatcow, .storageDaemon])
     let fixture = Layers(depth: 128, virtualSize: 1 << 40, clusters: 8192).fixture()
     for order in bench.turns(of: peers) {
-      let disks = try bench.images.copies(fixture, for: peers)
-      for case let (peer, disk?) in order.map({ ($0, disks[$0]) }) {
+      for peer in order {
+        let disk = try bench.images.copy(fixture, for: peer)
         let export = try Export(peer, of: disk, in: bench, for: .jobAndReading)
         defer { export.abandon() }
         let job = Job(export: export, disk: disk)
