@@ -197,7 +197,7 @@ extension BackingChain {
     let end = base.flatMap { base in snapshot.layers.firstIndex { $0 === base } } ?? snapshot.layers.count
     var position = range.start.roundedDown(to: unit)
     while position < range.end {
-      let (top, held) = try snapshot.source(at: position, limit: range.end - position, to: 1)
+      let (top, held) = try snapshot.source(at: position, limit: min(range.end - position, Self.populateLimit), to: 1)
       guard case .nowhere = top else {
         position = (position + held).roundedUp(to: unit)
         continue

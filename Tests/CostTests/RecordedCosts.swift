@@ -27,7 +27,7 @@ enum RecordedCosts {
   static let instructionsOfReadThroughLayers = 4_410
   static let instructionsOfWriteInPlace = 5_750
   /// Copied through a buffer.
-  static let instructionsOfPopulatedMebibyte = 232_000
+  static let instructionsOfPopulatedMebibyte = 106_000
 }
 
 /// What goes to a host's file for some guest data.

@@ -94,7 +94,8 @@ struct HeaderFaultTests {
   private func expectLoss(_ disk: LayeredDisk) throws {
     let images = disk.images
     #expect(try images.text("status.json").contains("\"durability\": \"lost\""))
-    #expect(try images.text("stream/state") == "failed\n")
+    // Where the mount's own flush, every five seconds, met the fault first, nothing was begun.
+    #expect(["failed\n", "pending\n"].contains(try images.text("stream/state")))
     let guest = try HostFile(images.disk)
     for _ in 1...2 { #expect(throws: HostError(EIO)) { try HostError.check(fsync(guest.descriptor)) } }
     #expect(images.complete("base.raw") == HostError(EIO))
