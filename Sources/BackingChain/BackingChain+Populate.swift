@@ -112,6 +112,8 @@ extension BackingChain {
       let plan = try image.prepare(range)
       var isCloned = false
       defer { if !isCloned { image.abandon(plan) } }
+      // A cluster that a snapshot shares moves whole, and what is beside the range has to be brought along.
+      guard plan.filled == plan.range else { return nil }
       do throws(StorageError) {
         isCloned = try image.dataStorage.clone(plan.range.count, from: source, at: host, to: plan.target)
       } catch {
