@@ -24,7 +24,7 @@ package struct ChainOptions: Sendable {
   /// Discarded space goes back to the host.
   package var discardsToHost = true
   /// The most memory for the tables of all layers together.
-  package var cacheLimit: ByteCount = ByteCount(64 << 20)
+  package var cacheLimit: ByteCount = ByteCount(16 << 20)
   /// Where the chain is about to be mounted: no layer may lie there.
   package var mountpoint: String?
 

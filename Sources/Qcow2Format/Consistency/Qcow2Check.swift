@@ -89,7 +89,8 @@ extension MappingTables {
       let start = GuestOffset(index * header.l2Reach.bytes)
       try body(start, true, entry, HostOffset(Int(entry & L2Entry.Bits.offset)))
       guard !header.usesDataFile else { continue }
-      let words = try withTable(index) { (state) throws(ImageError) in state.tables[index]?.words ?? [] }
+      let words = try withTable(index) { (state, place) throws(ImageError) in place.map { state.tables[$0].words } }
+      guard let words else { continue }
       for position in 0..<(words.count / header.wordsPerEntry) {
         let found = rules.entry(position, in: words)
         guard rules.fault(in: found) == nil, rules.hasHostCluster(found) else { continue }

@@ -19,14 +19,15 @@ extension Qcow2Header {
 }
 
 extension EntryRules {
+  var wordsPerEntry: Int { hasExtendedL2 ? 2 : 1 }
   var subclusterBits: Int { hasExtendedL2 ? clusterBits - 5 : clusterBits }
 
-  func entry(_ index: Int, in words: [UInt64]) -> L2Entry {
+  func entry(_ index: Int, in words: SparseWords) -> L2Entry {
     hasExtendedL2
       ? L2Entry(word: words[2 * index], bitmap: words[2 * index + 1]) : L2Entry(word: words[index], bitmap: 0)
   }
 
-  func store(_ entry: L2Entry, at index: Int, in words: inout [UInt64]) {
+  func store(_ entry: L2Entry, at index: Int, in words: inout SparseWords) {
     if hasExtendedL2 {
       words[2 * index] = entry.word
       words[2 * index + 1] = entry.bitmap
@@ -53,7 +54,7 @@ extension EntryRules {
 
   /// The run that begins `offsetInCluster` bytes into entry `first` of a table, at most `limit` bytes long and within
   /// the table. Throws the fault of the first entry; a later faulty one ends the run.
-  func run(in words: [UInt64], entry first: Int, offsetInCluster: Int, limit: Int) throws(EntryFault) -> Run {
+  func run(in words: SparseWords, entry first: Int, offsetInCluster: Int, limit: Int) throws(EntryFault) -> Run {
     let unit = 1 << subclusterBits
     let perCluster = 1 << (clusterBits - subclusterBits)
     var index = first
@@ -62,13 +63,19 @@ extension EntryRules {
     var subcluster = offsetInCluster >> subclusterBits
     let within = offsetInCluster & (unit - 1)
     let mapping = self.mapping(of: entry, subcluster: subcluster)
+    let isUnallocated = mapping == .unallocated
     var count = unit - within
     while count < limit {
       subcluster += 1
       if subcluster == perCluster {
         subcluster = 0
         index += 1
-        guard index < words.count / (hasExtendedL2 ? 2 : 1) else { break }
+        if isUnallocated {
+          let next = words.nextStored(from: index * wordsPerEntry) / wordsPerEntry
+          count += (next - index) << clusterBits
+          index = next
+        }
+        guard index < words.count / wordsPerEntry else { break }
         entry = self.entry(index, in: words)
         guard fault(in: entry) == nil else { break }
       }

@@ -7,7 +7,7 @@ import ImageFormat
 struct Epoch {
   struct Table {
     let index: Int
-    let words: [UInt64]
+    let words: SparseWords
     let home: HostOffset
     let isNew: Bool
     let changed: Range<Int>?
@@ -25,8 +25,8 @@ extension MappingTables {
   /// The entry of the cluster at `offset`, checked.
   func entry(at offset: GuestOffset) throws(ImageError) -> L2Entry {
     let position = header.position(of: offset)
-    let entry = try withTable(position.l1Index) { (state) throws(ImageError) in
-      state.tables[position.l1Index].map { self.rules.entry(position.entry, in: $0.words) } ?? .unallocated
+    let entry = try withTable(position.l1Index) { (state, place) throws(ImageError) in
+      place.map { self.rules.entry(position.entry, in: state.tables[$0].words) } ?? .unallocated
     }
     if let fault = rules.fault(in: entry) {
       throw corrupt("the mapping of its guest offset \(offset.bytes) has \(fault)", at: offset)
@@ -37,22 +37,22 @@ extension MappingTables {
   /// Whether the L2 table for `offset` exists and is used by the active mapping alone.
   func hasOwnTable(for offset: GuestOffset) throws(ImageError) -> Bool {
     let index = header.position(of: offset).l1Index
-    return try withTable(index) { (state) throws(ImageError) in state.hasOwnTable(index) }
+    return try withTable(index) { (state, _) throws(ImageError) in state.hasOwnTable(index) }
   }
 
   /// Gives the L2 table for `offset` the new `home`: an empty table where there was none, a copy of one that a snapshot
   /// shares. Returns false where another thread was faster.
   func adoptTable(for offset: GuestOffset, at home: HostOffset) throws(ImageError) -> Bool {
     let index = header.position(of: offset).l1Index
-    return try withTable(index) { (state) throws(ImageError) in
+    return try withTable(index) { (state, place) throws(ImageError) in
       if state.hasOwnTable(index) { return false }
-      let shared = state.tables[index]
+      let shared = place.map { state.tables[$0] }
       if let shared { state.dropped.append(HostRange(at: shared.home, count: self.header.clusterSize)) }
-      let empty = [UInt64](repeating: 0, count: self.header.clusterSize.bytes / 8)
+      let empty = SparseWords(count: self.header.clusterSize.bytes / 8)
       var own = L2Table(words: shared?.words ?? empty, home: home)
       own.isNew = true
       own.changed = 0..<own.words.count
-      state.insert(own, at: index, capacity: .max)
+      state.tables.insert(own, at: index)
       state.l1[index] = UInt64(home.bytes) | L2Entry.Bits.copied
       state.changedL1.insert(index)
       return true
@@ -66,16 +66,16 @@ extension MappingTables {
     _ change: (_ cluster: Int, _ entry: L2Entry) -> (entry: L2Entry, dropped: HostRange?)
   ) throws(ImageError) {
     let position = header.position(of: offset)
-    try withTable(position.l1Index) { (state) throws(ImageError) in
-      precondition(
-        state.tables[position.l1Index] != nil && position.entry + count <= self.header.entriesPerL2,
-        "the table was not prepared")
+    try withTable(position.l1Index) { (state, place) throws(ImageError) in
+      guard let place, position.entry + count <= self.header.entriesPerL2 else {
+        preconditionFailure("the table was not prepared")
+      }
       for cluster in 0..<count {
         let index = position.entry + cluster
-        guard let old = state.tables[position.l1Index].map({ self.rules.entry(index, in: $0.words) }) else { continue }
+        let old = self.rules.entry(index, in: state.tables[place].words)
         let (new, dropped) = change(cluster, old)
         if let dropped { state.dropped.append(dropped) }
-        if new != old { state.store(new, at: index, inTable: position.l1Index, rules: self.rules) }
+        if new != old { state.tables.change(place) { $0.store(new, at: index, rules: self.rules) } }
       }
     }
   }
@@ -84,12 +84,13 @@ extension MappingTables {
   func freeze() -> Epoch {
     state.withLock { state in
       var epoch = Epoch(tables: [], l1: [], dropped: state.dropped)
-      for (index, table) in state.tables where table.changed != nil || table.isNew {
+      state.tables.changeAll { index, table in
+        guard table.changed != nil || table.isNew else { return }
         epoch.tables.append(
           Epoch.Table(
             index: index, words: table.words, home: table.home, isNew: table.isNew, changed: table.changed))
-        state.tables[index]?.changed = nil
-        state.tables[index]?.isFrozen = true
+        table.changed = nil
+        table.isFrozen = true
       }
       epoch.l1 = state.changedL1.sorted().map { ($0, state.l1[$0]) }
       state.changedL1 = []
@@ -101,20 +102,24 @@ extension MappingTables {
   /// The epoch is durable: its tables may be let go again.
   func thaw(_ epoch: Epoch) {
     state.withLock { state in
-      for table in epoch.tables {
-        state.tables[table.index]?.isFrozen = false
-        state.tables[table.index]?.isNew = false
+      for frozen in epoch.tables {
+        state.tables.change(frozen.index) { table in
+          table.isFrozen = false
+          table.isNew = false
+        }
       }
+      state.tables.shrink()
     }
   }
 
   /// The epoch did not become durable: its changes go into the next one.
   func restore(_ epoch: Epoch) {
     state.withLock { state in
-      for table in epoch.tables {
-        let newer = state.tables[table.index]?.changed
-        state.tables[table.index]?.changed = newer?.union(table.changed) ?? table.changed
-        state.tables[table.index]?.isFrozen = false
+      for frozen in epoch.tables {
+        state.tables.change(frozen.index) { table in
+          table.changed = table.changed?.union(frozen.changed) ?? frozen.changed
+          table.isFrozen = false
+        }
       }
       state.changedL1.formUnion(epoch.l1.map(\.index))
       state.dropped = epoch.dropped + state.dropped
@@ -127,13 +132,13 @@ extension MappingTables.State {
   func hasOwnTable(_ index: Int) -> Bool {
     tables[index] != nil && l1[index] & L2Entry.Bits.copied != 0
   }
+}
 
-  mutating func store(_ entry: L2Entry, at index: Int, inTable table: Int, rules: EntryRules) {
-    guard var changing = tables.removeValue(forKey: table) else { return }
-    rules.store(entry, at: index, in: &changing.words)
-    let width = rules.hasExtendedL2 ? 2 : 1
-    changing.changed = (index * width..<(index + 1) * width).union(changing.changed)
-    tables[table] = changing
+extension L2Table {
+  fileprivate mutating func store(_ entry: L2Entry, at index: Int, rules: EntryRules) {
+    rules.store(entry, at: index, in: &words)
+    let width = rules.wordsPerEntry
+    changed = (index * width..<(index + 1) * width).union(changed)
   }
 }
 

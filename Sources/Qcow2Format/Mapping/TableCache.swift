@@ -1,0 +1,96 @@
+import HostStorage
+
+/// An L2 table in memory.
+struct L2Table {
+  var words: SparseWords
+  var home: HostOffset
+  /// The L1 entry on the host does not point to `home` yet.
+  var isNew = false
+  /// The words that differ from the host.
+  var changed: Range<Int>?
+  /// A running flush writes it.
+  var isFrozen = false
+  fileprivate var lastUse = 0
+
+  init(words: SparseWords, home: HostOffset) {
+    self.words = words
+    self.home = home
+  }
+
+  /// The host has the same, so that it can be loaded again.
+  fileprivate var isIdle: Bool { changed == nil && !isNew && !isFrozen }
+}
+
+/// The L2 tables in memory, by L1 index, and how many bytes they take.
+///
+/// Tables that the host has not got are never let go, whatever the limit.
+struct TableCache {
+  /// Where a table is, until the next one comes or goes.
+  typealias Place = Dictionary<Int, L2Table>.Index
+
+  /// What each table costs beyond its words.
+  private static let overhead = 128
+  /// Tables that stay whatever the limit, lest requests that alternate load one each time.
+  private static let fewest = 4
+
+  private let limit: ByteCount
+  private var tables: [Int: L2Table] = [:]
+  private(set) var bytes = 0
+  private var clock = 0
+
+  init(limit: ByteCount) { self.limit = limit }
+
+  subscript(index: Int) -> L2Table? { tables[index] }
+
+  subscript(place: Place) -> L2Table { tables.values[place] }
+
+  /// Finds a table that is about to be used.
+  mutating func use(_ index: Int) -> Place? {
+    guard let place = tables.index(forKey: index) else { return nil }
+    clock += 1
+    tables.values[place].lastUse = clock
+    return place
+  }
+
+  /// Adds a table, or puts it in another's place.
+  mutating func insert(_ table: L2Table, at index: Int) {
+    clock += 1
+    var table = table
+    table.lastUse = clock
+    bytes += table.words.bytes + Self.overhead
+    if let old = tables.updateValue(table, forKey: index) { bytes -= old.words.bytes + Self.overhead }
+  }
+
+  /// Changes the table at `place` in any way.
+  mutating func change(_ place: Place, _ body: (inout L2Table) -> Void) {
+    let before = tables.values[place].words.bytes
+    body(&tables.values[place])
+    bytes += tables.values[place].words.bytes - before
+  }
+
+  /// Changes table number `index`, if it is there.
+  mutating func change(_ index: Int, _ body: (inout L2Table) -> Void) {
+    if let place = tables.index(forKey: index) { change(place, body) }
+  }
+
+  /// Changes all of them.
+  mutating func changeAll(_ body: (_ index: Int, inout L2Table) -> Void) {
+    var place = tables.startIndex
+    while place < tables.endIndex {
+      let index = tables.keys[place]
+      change(place) { body(index, &$0) }
+      tables.formIndex(after: &place)
+    }
+  }
+
+  /// Where the tables take too much, the ones that were used longest ago go, a quarter of the limit at least, so that it is
+  /// not soon again; as far as they are idle, and but the last one used.
+  mutating func shrink() {
+    guard bytes > limit.bytes, tables.count > Self.fewest else { return }
+    let idle = tables.filter { $0.value.isIdle && $0.value.lastUse != clock }.map { ($0.key, $0.value.lastUse) }
+    for (index, _) in idle.sorted(by: { $0.1 < $1.1 }) {
+      if bytes <= limit.bytes / 4 * 3 || tables.count <= Self.fewest { break }
+      if let old = tables.removeValue(forKey: index) { bytes -= old.words.bytes + Self.overhead }
+    }
+  }
+}

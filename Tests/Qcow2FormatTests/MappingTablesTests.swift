@@ -1,0 +1,103 @@
+import HostStorage
+import ImageFormat
+import TestSupport
+import Testing
+
+@testable import Qcow2Format
+
+/// The mapping of an image of 64 tables with 64 entries each, in clusters of 512 bytes.
+@Suite struct MappingTablesTests {
+  private static let cluster = 512
+  private static let reach = 64 * cluster
+
+  /// A table each for the guest's first `count` ones; `entries` says what is in them.
+  private func tables(
+    _ count: Int = 64, limit: ByteCount = 0, on storage: MemoryStorage = MemoryStorage(),
+    entries: (_ table: Int) -> [Int: UInt64]
+  ) throws -> MappingTables {
+    var creation = Qcow2Creation(virtualSize: ByteCount(64 * Self.reach))
+    creation.clusterSize = ByteCount(Self.cluster)
+    try creation.write(to: storage)
+    let header = try Qcow2Header.read(from: storage)
+    let end = storage.status().size.bytes
+    for table in 0..<count {
+      let home = end + table * Self.cluster
+      var words = [UInt64](repeating: 0, count: 64)
+      for (index, word) in entries(table) { words[index] = word }
+      try storage.write(BigEndian.bytes(of: words[...]), at: home)
+      let entry = [UInt64(home) | L2Entry.Bits.copied]
+      try storage.write(BigEndian.bytes(of: entry[...]), at: header.l1Offset.bytes + table * 8)
+    }
+    return try MappingTables(header: header, storage: storage, cacheLimit: limit)
+  }
+
+  private func data(_ cluster: Int) -> UInt64 { UInt64(cluster * Self.cluster) | L2Entry.Bits.copied }
+
+  private func run(_ tables: MappingTables, from cluster: Int, table: Int = 0) throws -> Run {
+    let offset = GuestOffset(table * Self.reach + cluster * Self.cluster)
+    return try tables.run(at: offset, limit: ByteCount(1 << 20))
+  }
+
+  @Test func whatIsNotAllocatedIsOneRunToTheNextEntryOrTheEndOfTheTable() throws {
+    let tables = try tables(2) { $0 == 0 ? [40: data(1000), 41: 0, 43: data(2000)] : [:] }
+    #expect(try run(tables, from: 3) == Run(.unallocated, count: ByteCount(37 * Self.cluster)))
+    #expect(try run(tables, from: 41) == Run(.unallocated, count: ByteCount(2 * Self.cluster)))
+    #expect(try run(tables, from: 44) == Run(.unallocated, count: ByteCount(20 * Self.cluster)))
+    #expect(try run(tables, from: 0, table: 1) == Run(.unallocated, count: ByteCount(Self.reach)))
+    #expect(try run(tables, from: 9, table: 2) == Run(.unallocated, count: ByteCount(55 * Self.cluster)), "no table")
+    let within = try tables.run(at: GuestOffset(3 * Self.cluster + 100), limit: ByteCount(600))
+    #expect(within == Run(.unallocated, count: 600))
+  }
+
+  @Test func aDamagedEntryFailsByItselfAndEndsTheRunBeforeIt() throws {
+    let tables = try tables(1) { _ in [20: data(1000), 21: 2, 22: data(1002), 50: 2] }
+    #expect(try run(tables, from: 0).count == ByteCount(20 * Self.cluster))
+    #expect(try run(tables, from: 20).count == ByteCount(Self.cluster))
+    #expect(throws: ImageError.self) { try run(tables, from: 21) }
+    #expect(try run(tables, from: 22).count == ByteCount(Self.cluster))
+    #expect(try run(tables, from: 23) == Run(.unallocated, count: ByteCount(27 * Self.cluster)))
+    #expect(throws: ImageError.self) { try run(tables, from: 50) }
+    #expect(try run(tables, from: 51).count == ByteCount(13 * Self.cluster))
+  }
+
+  /// A change that was dropped with its table would be found missing by the next look-up.
+  @Test func changesOutlastAMemoryThatIsTooSmallForThem() throws {
+    let storage = MemoryStorage()
+    let tables = try tables(on: storage) { [$0: data(1000 + $0)] }
+    func expectChanges(_ base: Int) throws {
+      for table in 0..<64 {
+        let first = try run(tables, from: 63 - table, table: table)
+        #expect(first.mapping == .data(at: HostOffset((base + table) * Self.cluster)), "table \(table)")
+      }
+    }
+    func change(_ base: Int) throws {
+      for table in 0..<64 {
+        let offset = GuestOffset(table * Self.reach + (63 - table) * Self.cluster)
+        try tables.update(clusters: 1, at: offset) { _, _ in (L2Entry(word: data(base + table), bitmap: 0), nil) }
+      }
+    }
+    func held() -> Int { tables.state.read { state in (0..<64).count { state.tables[$0] != nil } } }
+
+    try change(2000)
+    #expect(held() == 64)
+    let failed = tables.freeze()
+    #expect(failed.tables.count == 64 && failed.tables.allSatisfy { $0.changed?.count == 1 })
+    try change(3000)
+    try expectChanges(3000)
+    tables.restore(failed)
+    try expectChanges(3000)
+    #expect(held() == 64)
+
+    let epoch = tables.freeze()
+    try expectChanges(3000)
+    #expect(held() == 64)
+    for table in epoch.tables {
+      let bytes = table.words.bigEndianBytes(in: try #require(table.changed))
+      try storage.write(bytes.span, at: table.home + ByteCount((table.changed?.lowerBound ?? 0) * 8))
+    }
+    tables.thaw(epoch)
+    #expect(held() == 4)
+    try expectChanges(3000)
+    #expect(held() == 4)
+  }
+}

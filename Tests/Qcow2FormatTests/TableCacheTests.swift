@@ -1,0 +1,87 @@
+import HostStorage
+import TestSupport
+import Testing
+
+@testable import Qcow2Format
+
+@Suite struct TableCacheTests {
+  private func table(words: Int = 0) -> L2Table {
+    var table = L2Table(words: SparseWords(count: 512), home: HostOffset(0))
+    for index in 0..<words { table.words[index] = 1 }
+    return table
+  }
+
+  private func size(of words: Int) -> Int {
+    var cache = TableCache(limit: 0)
+    cache.insert(table(words: words), at: 0)
+    return cache.bytes
+  }
+
+  @Test func whatWasUsedLongestAgoGoesUntilAQuarterIsFree() {
+    let size = size(of: 0)
+    var cache = TableCache(limit: ByteCount(16 * size))
+    for index in 0..<16 { cache.insert(table(), at: index) }
+    _ = cache.use(1)
+    cache.shrink()
+    #expect((0..<16).allSatisfy { cache[$0] != nil }, "all fit")
+    cache.insert(table(), at: 16)
+    cache.shrink()
+    #expect((0...16).filter { cache[$0] == nil } == [0, 2, 3, 4, 5])
+    #expect(cache.bytes == 12 * size)
+  }
+
+  @Test func aTableThatAloneIsTooLargeStaysWhileItIsUsed() {
+    var cache = TableCache(limit: 0)
+    for index in 0..<20 {
+      cache.insert(table(words: 512), at: index)
+      cache.shrink()
+      #expect(cache[index] != nil)
+    }
+    #expect((0..<20).filter { cache[$0] != nil } == [16, 17, 18, 19], "some stay whatever the limit")
+  }
+
+  @Test func whatTheHostHasNotGotStays() {
+    var cache = TableCache(limit: 0)
+    for index in 0..<30 {
+      var table = table()
+      switch index % 5 {
+      case 0: table.changed = 0..<1
+      case 1: table.isNew = true
+      case 2: table.isFrozen = true
+      default: break
+      }
+      cache.insert(table, at: index)
+      cache.shrink()
+    }
+    #expect((0..<30).filter { $0 % 5 < 3 }.allSatisfy { cache[$0] != nil })
+    #expect((0..<29).filter { $0 % 5 >= 3 }.allSatisfy { cache[$0] == nil })
+    cache.changeAll { _, table in
+      table.changed = nil
+      table.isNew = false
+      table.isFrozen = false
+    }
+    cache.shrink()
+    #expect((0..<30).count { cache[$0] != nil } == 4)
+  }
+
+  @Test(arguments: 0..<20 as Range<UInt64>)
+  func theSumIsThatOfTheTables(seed: UInt64) {
+    var random = SeededRandom(seed: seed)
+    var cache = TableCache(limit: 40_000)
+    for _ in 0..<1000 {
+      let index = Int.random(in: 0..<60, using: &random)
+      let words = Int.random(in: 0..<512, using: &random)
+      switch Int.random(in: 0..<4, using: &random) {
+      case 0:
+        cache.insert(table(words: words), at: index)
+        cache.shrink()
+      case 1: if let place = cache.use(index) { cache.change(place) { $0.words[words] = 1 } }
+      case 2: cache.change(index) { $0.changed = $0.changed == nil ? 0..<1 : nil }
+      default: cache.changeAll { if $0 == index { $1.words[words] = 1 } }
+      }
+      var anew = TableCache(limit: 0)
+      for index in 0..<60 { if let table = cache[index] { anew.insert(table, at: index) } }
+      #expect(cache.bytes == anew.bytes, "seed \(seed)")
+    }
+  }
+}
