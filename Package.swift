@@ -43,7 +43,7 @@ let package = Package(
     room("Qcow2Format", uses: ["ImageFormat", "HostStorage", "CDeflate", "CZstd"]),
     room("BackingChain", uses: ["RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     room("StreamJob", uses: ["BackingChain", "ImageFormat", "HostStorage"]),
-    room("FUSESession", uses: ["CFUSE"]),
+    room("FUSESession", uses: ["CFUSE", "HostStorage"]),
     room(
       "DiskExport",
       uses: ["StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"]),

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <time.h>
 
@@ -24,6 +25,13 @@
 long syscall(long number, ...);
 int pthread_setname_np(unsigned long thread, const char *name);
 int fallocate(int fd, int mode, long offset, long length);
+ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+
+/* pread(2) of what is in the page cache: a count, or -1 and errno; EAGAIN where it would wait. */
+static inline ssize_t flatcow_read_cached(int fd, void *to, size_t count, long offset) {
+  struct iovec part = {to, count};
+  return preadv2(fd, &part, 1, offset, 8 /* RWF_NOWAIT */);
+}
 
 /* Shares the extents of a range of `from` with `to`: 0, or -1 and errno. */
 static inline int flatcow_clone_range(int to, long offset, int from, long from_offset, long length) {

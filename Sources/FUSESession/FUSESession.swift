@@ -3,7 +3,7 @@
 // It is the only importer of CFUSE, and it knows no disks: a `FileSystem` answers the requests, a `FUSESession`
 // mounts it, brings the requests to it, and sends the answers.
 //
-//   kernel ── /dev/fuse ── libfuse's threads ── OperationTable ── any FileSystem
+//   kernel ── /dev/fuse ── ServingThreads ── OperationTable ── any FileSystem
 //                                                    │
 //                                       Request ─ WriteReply ─ HeldWrite (any thread, later)
 //
@@ -17,6 +17,8 @@
 // A libfuse pointer is kept as its bit pattern, so that the types that hold one are Sendable by themselves.
 // That is sound: libfuse guards each of these objects with its own lock, and each wrapper says what keeps its
 // pointer alive.
+//
+// Of HostStorage it uses threads and monitors, no storage.
 //
 // Lock order: libfuse's request lock → HeldWrite's registry → one HeldWrite. None of them is held while a
 // `FileSystem` or an interrupt handler runs, except the request lock, which only that request's interrupt takes.
@@ -74,14 +76,9 @@ package final class FUSESession: Sendable {
 
   /// Serves until the kernel ends the connection: after an unmount, or after the last close when it was lazy.
   ///
-  /// At most `threads` requests are worked on at a time; a thread is started when one is missing.
+  /// At most `threads` requests are worked on at a time.
   package func run(threads: Int) throws(FUSESessionError) {
-    let configuration = unsafe fuse_loop_cfg_create()
-    defer { unsafe fuse_loop_cfg_destroy(configuration) }
-    unsafe fuse_loop_cfg_set_clone_fd(configuration, 1)
-    unsafe fuse_loop_cfg_set_max_threads(configuration, UInt32(clamping: threads))
-    unsafe fuse_loop_cfg_set_idle_threads(configuration, Self.idleThreads)
-    let result = unsafe fuse_session_loop_mt(pointer, configuration)
+    let result = ServingThreads(session: self, limit: threads).run()
     detachIfAborted()
     // The kernel's end also cuts off a request (a last RELEASE) that a thread was just taking in.
     guard result == 0 || result == -ECONNABORTED else {
@@ -89,10 +86,6 @@ package final class FUSESession: Sendable {
         .connection, errno: abs(result), path: mountPoint, reason: LibraryLog.takeLast() ?? "libfuse gives no reason")
     }
   }
-
-  /// Threads that wait for a request when there is none: enough for the usual queue of one guest, so that threads
-  /// come and go only when many requests are stuck.
-  private static let idleThreads: UInt32 = 64
 
   private static func absolutePath(of path: String) throws(FUSESessionError) -> String {
     if path.hasPrefix("/dev/fd/") { return path }

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 extension FileStorage {
   /// pread(2) until all is there or the file ends. After an error `output` holds what came before it.
@@ -8,11 +9,26 @@ extension FileStorage {
     try failing("read", at: offset) { () throws(Errno) in
       var done = 0
       while done < count.bytes {
-        let got = try Syscall.read(descriptor, count.bytes - done, at: offset.bytes + done, into: &output)
+        let got = try readSome(count.bytes - done, at: offset.bytes + done, into: &output)
         if got == 0 { break }
         done += got
       }
     }
+  }
+
+  /// Where somebody wants to know that the thread will wait for the disk, the page cache is asked first.
+  private func readSome(_ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>) throws(Errno) -> Int {
+    if BlockingCall.isAnnounced {
+      do throws(Errno) {
+        if tellsCached.load(ordering: .relaxed) {
+          return try Syscall.readCached(descriptor, count, at: offset, into: &output)
+        }
+      } catch {
+        if error.code != EAGAIN { tellsCached.store(false, ordering: .relaxed) }
+      }
+      BlockingCall.announce()
+    }
+    return try Syscall.read(descriptor, count, at: offset, into: &output)
   }
 
   /// pwrite(2) until all is written.

@@ -18,6 +18,8 @@ package final class FileStorage: Storage {
   private let syncFailure = Mutex<Int32>(0)
   /// The devices whose files cannot share blocks with this one, as far as that was tried.
   let unclonable = Lock<Set<UInt64>>([])
+  /// Whether the file system says that a read would wait, as far as that was tried.
+  let tellsCached = Atomic<Bool>(true)
   /// The bytes that hold our part of QEMU's image locks.
   let lockedBytes = Mutex<Set<Int>>([])
   private let isClosed = Atomic<Bool>(false)
@@ -123,6 +125,7 @@ package final class FileStorage: Storage {
   /// fdatasync(2), until it fails once. The kernel reports lost pages one time only and then forgets them, so an "OK" that
   /// comes later would be a lie.
   package func sync() throws(StorageError) {
+    BlockingCall.announce()
     try syncFailure.withLock { failure throws(StorageError) in
       if failure == 0 {
         do throws(Errno) {

@@ -85,6 +85,7 @@ public final class Monitor<State: ~Copyable>: Sendable {
   }
 
   private func sleep(while seen: UInt32, atMost time: Duration) {
+    BlockingCall.announce()
     let (seconds, attoseconds) = time.components
     unsafe withUnsafePointer(to: changes) { word in
       _ = unsafe flatcow_futex_wait(word, seen, Int(seconds), Int(attoseconds / 1_000_000_000))

@@ -85,6 +85,20 @@ enum Syscall {
     }
   }
 
+  /// As `read`, but only what the host has in memory: EAGAIN where it would have to wait for a device, EOPNOTSUPP where the
+  /// file system cannot tell.
+  static func readCached(
+    _ descriptor: Int32, _ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>
+  ) throws(Errno) -> Int {
+    try unsafe output.withUnsafeMutableBufferPointer { buffer, initialized throws(Errno) in
+      let room = unsafe UnsafeMutableBufferPointer(rebasing: buffer[initialized...])
+      precondition(count <= room.count, "a read needs room for all of its bytes")
+      let got = try checked { unsafe flatcow_read_cached(descriptor, room.baseAddress, count, offset) }
+      initialized += got
+      return got
+    }
+  }
+
   static func write(_ descriptor: Int32, _ bytes: Span<UInt8>, at offset: Int) throws(Errno) -> Int {
     try unsafe bytes.withUnsafeBufferPointer { buffer throws(Errno) in
       try checked { unsafe pwrite(descriptor, buffer.baseAddress, buffer.count, offset) }

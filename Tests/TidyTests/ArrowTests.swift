@@ -9,7 +9,7 @@ import Testing
     "Qcow2Format": ["ImageFormat", "HostStorage", "CDeflate", "CZstd"],
     "BackingChain": ["RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"],
     "StreamJob": ["BackingChain", "ImageFormat", "HostStorage"],
-    "FUSESession": ["CFUSE"],
+    "FUSESession": ["CFUSE", "HostStorage"],
     "DiskExport": ["StreamJob", "FUSESession", "BackingChain", "ImageFormat", "HostStorage"],
     "flatcow": [
       "DiskExport", "StreamJob", "FUSESession", "BackingChain", "Qcow2Format", "ImageFormat", "HostStorage",
