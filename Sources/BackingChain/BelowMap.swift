@@ -30,13 +30,14 @@ final class BelowMap: Sendable {
   static let region = ByteCount(4 << 20)
   /// Where nothing is known, it is worked out from a multiple of this on: random small reads shall not leave a run each.
   private static let grain = ByteCount(65536)
-  /// Answers that are kept; 40 bytes each.
-  fileprivate static let limit = 1 << 17
+  /// The most memory for answers, about: what each takes, and what a region takes by itself.
+  fileprivate static let limit = ByteCount(8 << 20)
+  fileprivate static let regionCost = 128
   fileprivate static let shardCount = 16
 
   fileprivate struct Shard {
     var regions: [Int: [Answer]] = [:]
-    var count = 0
+    var bytes = 0
   }
 
   /// Regions side by side are in different shards.
@@ -87,13 +88,13 @@ extension BelowMap.Shard {
     guard case .unknown(let gap) = find(answer.range.start, inRegion: region), answer.range.end <= gap.end else {
       return
     }
-    if count >= BelowMap.limit / BelowMap.shardCount {
+    if bytes >= BelowMap.limit.bytes / BelowMap.shardCount {
       regions = [:]
-      count = 0
+      bytes = 0
     }
-    let place = regions[region].map { Self.index(behind: answer.range.start, in: $0) } ?? 0
-    regions[region, default: []].insert(answer, at: place)
-    count += 1
+    let place = regions[region].map { Self.index(behind: answer.range.start, in: $0) }
+    regions[region, default: []].insert(answer, at: place ?? 0)
+    bytes += MemoryLayout<BelowMap.Answer>.stride + (place == nil ? BelowMap.regionCost : 0)
   }
 
   /// The first answer that begins behind `offset`.

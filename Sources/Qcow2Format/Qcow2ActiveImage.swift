@@ -10,13 +10,15 @@ package final class Qcow2ActiveImage: WritableImage {
     package var dropsBitmaps: Bool
     /// Give freed clusters back to the host.
     package var punches: Bool
-    /// About how many bytes of L2 tables are kept.
-    package var cacheLimit: ByteCount
+    /// What bounds the L2 tables that are kept.
+    package var budget: TableBudget
 
-    package init(dropsBitmaps: Bool = false, punches: Bool = true, cacheLimit: ByteCount = ByteCount(16 << 20)) {
+    package init(
+      dropsBitmaps: Bool = false, punches: Bool = true, budget: TableBudget = TableBudget(limit: ByteCount(16 << 20))
+    ) {
       self.dropsBitmaps = dropsBitmaps
       self.punches = punches
-      self.cacheLimit = cacheLimit
+      self.budget = budget
     }
   }
 
@@ -62,7 +64,7 @@ package final class Qcow2ActiveImage: WritableImage {
     self.dataStorage = dataStorage ?? storage
     recorded = Mutex(header.backing)
     sector = HeaderSector(header: header, storage: storage)
-    tables = try MappingTables(header: header, storage: storage, cacheLimit: options.cacheLimit)
+    tables = try MappingTables(header: header, storage: storage, budget: options.budget)
     refcounts = try Refcounts(header: header, storage: storage)
     flushOrder = FlushOrder(
       tables: tables, refcounts: refcounts, sector: sector, dataStorage: self.dataStorage, requests: requests,

@@ -14,15 +14,15 @@ package final class Qcow2Image: Image {
   package var clusterSize: ByteCount { header.clusterSize }
   package var backing: RecordedBacking? { header.backing }
 
-  /// `dataStorage` is the external data file, for images that use one. At most about `cacheLimit` bytes of L2 tables are kept.
-  package init(header: Qcow2Header, storage: any Storage, dataStorage: (any Storage)?, cacheLimit: ByteCount)
+  /// `dataStorage` is the external data file, for images that use one. `budget` bounds the L2 tables that are kept.
+  package init(header: Qcow2Header, storage: any Storage, dataStorage: (any Storage)?, budget: TableBudget)
     throws(ImageError)
   {
     precondition(header.usesDataFile == (dataStorage != nil), "an external data file is given exactly when it is used")
     self.header = header
     self.storage = storage
     self.dataStorage = dataStorage ?? storage
-    tables = try MappingTables(header: header, storage: storage, cacheLimit: cacheLimit)
+    tables = try MappingTables(header: header, storage: storage, budget: budget)
     inflater = Inflater(header: header, storage: storage)
   }
 

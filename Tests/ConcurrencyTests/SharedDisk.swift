@@ -73,7 +73,8 @@ final class SharedDisk: Sendable {
       let image: any Image =
         backing.format == "raw"
         ? try RawImage(below)
-        : try Qcow2Image(header: Qcow2Header.read(from: below), storage: below, dataStorage: nil, cacheLimit: 4096)
+        : try Qcow2Image(
+          header: Qcow2Header.read(from: below), storage: below, dataStorage: nil, budget: TableBudget(limit: 4096))
       layers.append(Layer(image: image, path: below.path, opened: below.status()))
     }
     return BackingChain(layers: layers, active: active)

@@ -58,7 +58,8 @@ struct CostChain {
 
   private static func layer(_ storage: MemoryStorage) throws -> Layer {
     let image = try Qcow2Image(
-      header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil, cacheLimit: ByteCount(1 << 20))
+      header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil,
+      budget: TableBudget(limit: ByteCount(1 << 20)))
     return Layer(image: image, path: storage.path, opened: storage.status())
   }
 }

@@ -20,14 +20,14 @@ enum RecordedCosts {
   // MARK: Instructions in user mode of the release build, by callgrind, on x86-64
 
   /// A request for 4 KiB, from where the kernel hands it over to the answer, when the tables are in memory.
-  static let instructionsOfReadFromTop = 3_820
+  static let instructionsOfReadFromTop = 3_700
   /// At depth 2, below a top that has other data.
-  static let instructionsOfReadFromBase = 4_250
+  static let instructionsOfReadFromBase = 4_150
   /// At depth 33, below a top that has nothing.
-  static let instructionsOfReadThroughLayers = 3_830
-  static let instructionsOfWriteInPlace = 5_310
+  static let instructionsOfReadThroughLayers = 3_640
+  static let instructionsOfWriteInPlace = 5_080
   /// Copied through a buffer.
-  static let instructionsOfPopulatedMebibyte = 98_300
+  static let instructionsOfPopulatedMebibyte = 95_000
 }
 
 /// What goes to a host's file for some guest data.

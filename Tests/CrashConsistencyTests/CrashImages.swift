@@ -121,7 +121,8 @@ extension CrashImages.Below {
       format == "raw"
       ? try RawImage(storage)
       : try Qcow2Image(
-        header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil, cacheLimit: ByteCount(1 << 20))
+        header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil,
+        budget: TableBudget(limit: ByteCount(1 << 20)))
     return Layer(image: image, path: name, opened: storage.status())
   }
 }

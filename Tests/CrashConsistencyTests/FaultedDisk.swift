@@ -96,7 +96,7 @@ struct FaultedDisk {
     var layers = [Layer(image: image, path: top.path, opened: top.status())]
     if image.backing?.name == Array("middle.qcow2".utf8) {
       let between = try Qcow2Image(
-        header: Qcow2Header.read(from: middle), storage: middle, dataStorage: nil, cacheLimit: 4096)
+        header: Qcow2Header.read(from: middle), storage: middle, dataStorage: nil, budget: TableBudget(limit: 4096))
       layers.append(Layer(image: between, path: middle.path, opened: middle.status()))
     }
     if image.backing != nil { layers.append(Layer(image: try RawImage(base), path: base.path, opened: base.status())) }

@@ -12,7 +12,7 @@ import Testing
 
   /// A table each for the guest's first `count` ones; `entries` says what is in them.
   private func tables(
-    _ count: Int = 64, limit: ByteCount = 0, on storage: MemoryStorage = MemoryStorage(),
+    _ count: Int = 64, on storage: MemoryStorage = MemoryStorage(),
     entries: (_ table: Int) -> [Int: UInt64]
   ) throws -> MappingTables {
     var creation = Qcow2Creation(virtualSize: ByteCount(64 * Self.reach))
@@ -28,7 +28,7 @@ import Testing
       let entry = [UInt64(home) | L2Entry.Bits.copied]
       try storage.write(BigEndian.bytes(of: entry[...]), at: header.l1Offset.bytes + table * 8)
     }
-    return try MappingTables(header: header, storage: storage, cacheLimit: limit)
+    return try MappingTables(header: header, storage: storage, budget: TableBudget(limit: 0))
   }
 
   private func data(_ cluster: Int) -> UInt64 { UInt64(cluster * Self.cluster) | L2Entry.Bits.copied }
@@ -92,7 +92,8 @@ import Testing
     try expectChanges(3000)
     #expect(held() == 64)
     for table in epoch.tables {
-      let bytes = table.words.bigEndianBytes(in: try #require(table.changed))
+      let words = table.words[try #require(table.changed)]
+      let bytes = BigEndian.bytes(of: words)
       try storage.write(bytes.span, at: table.home + ByteCount((table.changed?.lowerBound ?? 0) * 8))
     }
     tables.thaw(epoch)

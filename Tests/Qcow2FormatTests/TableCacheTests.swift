@@ -12,14 +12,14 @@ import Testing
   }
 
   private func size(of words: Int) -> Int {
-    var cache = TableCache(limit: 0)
+    var cache = TableCache(budget: TableBudget(limit: 0))
     cache.insert(table(words: words), at: 0)
     return cache.bytes
   }
 
   @Test func whatWasUsedLongestAgoGoesUntilAQuarterIsFree() {
     let size = size(of: 0)
-    var cache = TableCache(limit: ByteCount(16 * size))
+    var cache = TableCache(budget: TableBudget(limit: ByteCount(16 * size)))
     for index in 0..<16 { cache.insert(table(), at: index) }
     _ = cache.use(1)
     cache.shrink()
@@ -30,8 +30,31 @@ import Testing
     #expect(cache.bytes == 12 * size)
   }
 
+  @Test func anImageTakesWhatTheOthersLeaveAndKeepsItsShare() {
+    let size = size(of: 0)
+    let budget = TableBudget(limit: ByteCount(32 * size), images: 2)
+    var (one, other) = (TableCache(budget: budget), TableCache(budget: budget))
+    func count(_ cache: TableCache) -> Int { (0..<100).count { cache[$0] != nil } }
+    func load(_ numbers: Range<Int>, into cache: inout TableCache) {
+      for number in numbers {
+        cache.insert(table(), at: number)
+        cache.shrink()
+      }
+    }
+    load(0..<30, into: &one)
+    #expect(count(one) == 30)
+    load(0..<16, into: &other)
+    #expect(count(other) == 16, "its share, which the other one has taken")
+    load(30..<31, into: &one)
+    #expect(count(one) == 12 && one.bytes == 12 * size)
+    other.close()
+    #expect(count(other) == 0)
+    load(31..<50, into: &one)
+    #expect(count(one) == 31, "what was closed is free")
+  }
+
   @Test func aTableThatAloneIsTooLargeStaysWhileItIsUsed() {
-    var cache = TableCache(limit: 0)
+    var cache = TableCache(budget: TableBudget(limit: 0))
     for index in 0..<20 {
       cache.insert(table(words: 512), at: index)
       cache.shrink()
@@ -41,7 +64,7 @@ import Testing
   }
 
   @Test func whatTheHostHasNotGotStays() {
-    var cache = TableCache(limit: 0)
+    var cache = TableCache(budget: TableBudget(limit: 0))
     for index in 0..<30 {
       var table = table()
       switch index % 5 {
@@ -67,7 +90,7 @@ import Testing
   @Test(arguments: 0..<20 as Range<UInt64>)
   func theSumIsThatOfTheTables(seed: UInt64) {
     var random = SeededRandom(seed: seed)
-    var cache = TableCache(limit: 40_000)
+    var cache = TableCache(budget: TableBudget(limit: 40_000))
     for _ in 0..<1000 {
       let index = Int.random(in: 0..<60, using: &random)
       let words = Int.random(in: 0..<512, using: &random)
@@ -79,7 +102,7 @@ import Testing
       case 2: cache.change(index) { $0.changed = $0.changed == nil ? 0..<1 : nil }
       default: cache.changeAll { if $0 == index { $1.words[words] = 1 } }
       }
-      var anew = TableCache(limit: 0)
+      var anew = TableCache(budget: TableBudget(limit: 0))
       for index in 0..<60 { if let table = cache[index] { anew.insert(table, at: index) } }
       #expect(cache.bytes == anew.bytes, "seed \(seed)")
     }

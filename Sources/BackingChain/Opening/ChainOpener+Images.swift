@@ -18,13 +18,14 @@ extension ChainOpener {
     if !options.opensReadOnly, images[0].header?.isMarkedDirty == true {
       notes.append("\(images[0].path): it was not closed cleanly; its reference counts were repaired")
     }
+    let budget = TableBudget(limit: options.cacheLimit, images: images.count { $0.header != nil })
     do throws(ImageError) {
-      let below = try images.dropFirst().map { (image) throws(ImageError) in layer(image, try read(image)) }
+      let below = try images.dropFirst().map { (image) throws(ImageError) in layer(image, try read(image, budget)) }
       let top = images[0]
       if options.opensReadOnly {
-        return OpenedChain(layers: [layer(top, try read(top))] + below, active: nil, notes: notes)
+        return OpenedChain(layers: [layer(top, try read(top, budget))] + below, active: nil, notes: notes)
       }
-      let active = try write(top)
+      let active = try write(top, budget)
       return OpenedChain(layers: [layer(top, active)] + below, active: active, notes: notes)
     } catch {
       throw ChainError(error)
@@ -37,23 +38,18 @@ extension ChainOpener {
       place: found.directories.isEmpty ? nil : LayerPlace(file: found.path, directory: found.directory))
   }
 
-  private func read(_ found: FoundImage) throws(ImageError) -> any Image {
+  private func read(_ found: FoundImage, _ budget: TableBudget) throws(ImageError) -> any Image {
     guard let header = found.header else { return try RawImage(found.storage) }
     return try Qcow2Image(
-      header: header, storage: found.storage, dataStorage: found.dataStorage, cacheLimit: cacheLimit)
+      header: header, storage: found.storage, dataStorage: found.dataStorage, budget: budget)
   }
 
-  private func write(_ found: FoundImage) throws(ImageError) -> any WritableImage {
+  private func write(_ found: FoundImage, _ budget: TableBudget) throws(ImageError) -> any WritableImage {
     guard let header = found.header else { return try RawImage(found.storage) }
     return try Qcow2ActiveImage(
       header: header, storage: found.storage, dataStorage: found.dataStorage,
       options: Qcow2ActiveImage.Options(
-        dropsBitmaps: options.dropsBitmaps, punches: options.discardsToHost, cacheLimit: cacheLimit))
-  }
-
-  /// One budget for the whole chain.
-  private var cacheLimit: ByteCount {
-    ByteCount(options.cacheLimit.bytes / max(1, images.count { $0.header != nil }))
+        dropsBitmaps: options.dropsBitmaps, punches: options.discardsToHost, budget: budget))
   }
 
   /// A file could not be opened or locked.

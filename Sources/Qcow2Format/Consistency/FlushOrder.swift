@@ -98,8 +98,7 @@ final class FlushOrder: Sendable {
   private func writeNew(_ epoch: Epoch, _ counts: FrozenCounts) throws(StorageError) {
     for block in counts.blocks { try storage.write(block.bytes.span, at: block.home) }
     for table in epoch.tables where table.isNew {
-      let bytes = table.words.bigEndianBytes(in: 0..<table.words.count)
-      try storage.write(bytes.span, at: table.home)
+      try storage.write(BigEndian.bytes(of: table.words[0..<table.words.count]).span, at: table.home)
     }
     if let table = counts.movedTable {
       try storage.write(BigEndian.bytes(of: counts.table[...]).span, at: table.start)
@@ -131,8 +130,8 @@ final class FlushOrder: Sendable {
     var isWritten = false
     for table in epoch.tables where !table.isNew {
       guard let changed = table.changed else { continue }
-      let bytes = table.words.bigEndianBytes(in: changed)
-      try storage.write(bytes.span, at: table.home + ByteCount(changed.lowerBound * 8))
+      try storage.write(
+        BigEndian.bytes(of: table.words[changed]).span, at: table.home + ByteCount(changed.lowerBound * 8))
       isWritten = true
     }
     for (index, entry) in epoch.l1 {

@@ -34,7 +34,7 @@ package enum Qcow2Check {
   package static func run(on header: Qcow2Header, in storage: any Storage) throws(ImageError) -> CheckReport {
     let survey = try RefcountSurvey(header: header, storage: storage)
     let refcounts = try Refcounts(header: header, storage: storage)
-    let tables = try MappingTables(header: header, storage: storage, cacheLimit: ByteCount(1 << 20))
+    let tables = try MappingTables(header: header, storage: storage, budget: TableBudget(limit: ByteCount(1 << 20)))
     var report = CheckReport()
     report.dataClusters = survey.dataClusters
     report.compressedClusters = survey.compressedClusters

@@ -12,7 +12,7 @@ enum RefcountRepair {
     if let fault = survey.faults.first {
       throw ImageError(.corrupt, path: storage.path, reason: "it cannot be repaired: \(fault)")
     }
-    let tables = try MappingTables(header: header, storage: storage, cacheLimit: ByteCount(1 << 20))
+    let tables = try MappingTables(header: header, storage: storage, budget: TableBudget(limit: ByteCount(1 << 20)))
     let refcounts = try Refcounts(header: header, storage: storage)
     let order = FlushOrder(
       tables: tables, refcounts: refcounts, sector: sector, dataStorage: storage, requests: RequestTracker(),

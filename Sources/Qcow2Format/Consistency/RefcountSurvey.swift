@@ -55,25 +55,19 @@ struct RefcountSurvey {
     for (index, entry) in try words(l1Count, at: l1Offset, of: "L1 table").enumerated() {
       let home = entry & L2Entry.Bits.offset
       guard home != 0, useCluster(at: home, as: "L2 table \(index)") else { continue }
-      let place = HostOffset(Int(home))
-      let words = try header.table(at: place, from: storage)
-      note(words.count, of: header.clusterSize.bytes / 8, in: "L2 table \(index)", at: place)
+      let words = SparseWords(
+        try words(header.clusterSize.bytes / 8, at: HostOffset(Int(home)), of: "L2 table \(index)"))
       for position in 0..<(words.count / header.wordsPerEntry) {
         count(rules.entry(position, in: words), isActive: isActive)
       }
     }
   }
 
-  /// The words of a table.
+  /// The words of a table. One that is cut off is a fault: what it does not say any more may be in use.
   private mutating func words(_ count: Int, at offset: HostOffset, of what: String) throws(ImageError) -> [UInt64] {
     let words = try header.words(count, at: offset, from: storage)
-    note(words.count, of: count, in: what, at: offset)
+    if words.count < count { faults.append("the \(what) at \(offset.bytes) is cut off") }
     return words
-  }
-
-  /// A table that is cut off is a fault: what it does not say any more may be in use.
-  private mutating func note(_ found: Int, of count: Int, in what: String, at offset: HostOffset) {
-    if found < count { faults.append("the \(what) at \(offset.bytes) is cut off") }
   }
 
   private mutating func count(_ entry: L2Entry, isActive: Bool) {

@@ -49,7 +49,7 @@ extension Qcow2Header {
       for index in 0..<((clusters + entriesPerL2 - 1) / entriesPerL2) {
         guard index < l1.count, l1[index] & L2Entry.Bits.offset != 0 else { return true }
         let home = HostOffset(Int(l1[index] & L2Entry.Bits.offset))
-        let words = try table(at: home, from: storage)
+        let words = SparseWords(try words(clusterSize.bytes / 8, at: home, from: storage))
         for entry in 0..<min(entriesPerL2, clusters - index * entriesPerL2) {
           guard entry * wordsPerEntry < words.count else { return true }
           let decoded = rules.entry(entry, in: words)
@@ -65,12 +65,6 @@ extension Qcow2Header {
   func words(_ count: Int, at offset: HostOffset, from storage: any Storage) throws(ImageError) -> [UInt64] {
     let bytes = try read(count * 8, at: offset, from: storage)
     return BigEndian.words(in: bytes.span)
-  }
-
-  /// An L2 table, as far as the image file has it.
-  func table(at offset: HostOffset, from storage: any Storage) throws(ImageError) -> SparseWords {
-    let bytes = try read(clusterSize.bytes, at: offset, from: storage)
-    return SparseWords(bigEndian: bytes.span)
   }
 
   /// Up to `count` bytes of the image file.

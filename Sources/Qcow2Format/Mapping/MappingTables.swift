@@ -22,7 +22,7 @@ final class MappingTables: Sendable {
     var dropped: [HostRange] = []
   }
 
-  init(header: Qcow2Header, storage: any Storage, cacheLimit: ByteCount) throws(ImageError) {
+  init(header: Qcow2Header, storage: any Storage, budget: TableBudget) throws(ImageError) {
     self.header = header
     self.storage = storage
     rules = EntryRules(header)
@@ -35,8 +35,10 @@ final class MappingTables: Sendable {
     guard bytes.count == header.l1Count * 8 else {
       throw ImageError(.corrupt, path: storage.path, reason: "its L1 table is cut off")
     }
-    state = Monitor(State(l1: BigEndian.words(in: bytes.span), tables: TableCache(limit: cacheLimit)))
+    state = Monitor(State(l1: BigEndian.words(in: bytes.span), tables: TableCache(budget: budget)))
   }
+
+  deinit { state.withLock { $0.tables.close() } }
 
   /// The run at `offset`, at most `limit` bytes and within one L2 table.
   func run(at offset: GuestOffset, limit: ByteCount) throws(ImageError) -> Run {
@@ -132,7 +134,7 @@ final class MappingTables: Sendable {
     guard bytes.count == size.bytes else {
       throw corrupt("L2 table \(index) lies past the end of the file", at: reach(of: index))
     }
-    table = L2Table(words: SparseWords(bigEndian: bytes.span), home: home)
+    table = L2Table(words: SparseWords(BigEndian.words(in: bytes.span)), home: home)
   }
 
   private func reach(of index: Int) -> GuestOffset { GuestOffset(index * header.l2Reach.bytes) }

@@ -33,12 +33,12 @@ struct TableCache {
   /// Tables that stay whatever the limit, lest requests that alternate load one each time.
   private static let fewest = 4
 
-  private let limit: ByteCount
+  private let budget: TableBudget
   private var tables: [Int: L2Table] = [:]
   private(set) var bytes = 0
   private var clock = 0
 
-  init(limit: ByteCount) { self.limit = limit }
+  init(budget: TableBudget) { self.budget = budget }
 
   subscript(index: Int) -> L2Table? { tables[index] }
 
@@ -57,15 +57,17 @@ struct TableCache {
     clock += 1
     var table = table
     table.lastUse = clock
-    bytes += table.words.bytes + Self.overhead
-    if let old = tables.updateValue(table, forKey: index) { bytes -= old.words.bytes + Self.overhead }
+    let old = tables.updateValue(table, forKey: index)
+    take(table.words.bytes + Self.overhead)
+    if let old { take(-old.words.bytes - Self.overhead) }
   }
 
   /// Changes the table at `place` in any way.
   mutating func change(_ place: Place, _ body: (inout L2Table) -> Void) {
     let before = tables.values[place].words.bytes
     body(&tables.values[place])
-    bytes += tables.values[place].words.bytes - before
+    let change = tables.values[place].words.bytes - before
+    if change != 0 { take(change) }
   }
 
   /// Changes table number `index`, if it is there.
@@ -86,11 +88,22 @@ struct TableCache {
   /// Where the tables take too much, the ones that were used longest ago go, a quarter of the limit at least, so that it is
   /// not soon again; as far as they are idle, and but the last one used.
   mutating func shrink() {
-    guard bytes > limit.bytes, tables.count > Self.fewest else { return }
+    guard budget.isExceeded, bytes > budget.share, tables.count > Self.fewest else { return }
     let idle = tables.filter { $0.value.isIdle && $0.value.lastUse != clock }.map { ($0.key, $0.value.lastUse) }
     for (index, _) in idle.sorted(by: { $0.1 < $1.1 }) {
-      if bytes <= limit.bytes / 4 * 3 || tables.count <= Self.fewest { break }
-      if let old = tables.removeValue(forKey: index) { bytes -= old.words.bytes + Self.overhead }
+      if budget.hasRoom || bytes <= budget.share / 4 * 3 || tables.count <= Self.fewest { break }
+      if let old = tables.removeValue(forKey: index) { take(-old.words.bytes - Self.overhead) }
     }
+  }
+
+  /// Lets all go, for nobody uses them any more.
+  mutating func close() {
+    tables = [:]
+    take(-bytes)
+  }
+
+  private mutating func take(_ more: Int) {
+    bytes += more
+    budget.take(more)
   }
 }

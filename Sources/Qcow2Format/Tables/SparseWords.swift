@@ -1,5 +1,3 @@
-import ImageFormat
-
 /// The 64-bit words of a table, most of which are 0: only those that are not are stored.
 ///
 /// A bit says of each word whether it is stored, and each 64 bits know how many stored words come before theirs, so that
@@ -21,19 +19,17 @@ struct SparseWords: Sendable {
     groups = [Group](repeating: Group(), count: (count + 63) / 64)
   }
 
-  /// The words of a table as it is in an image; an incomplete last one is left out.
-  init(bigEndian bytes: Span<UInt8>) {
-    self.init(count: bytes.count / 8)
+  /// Those of `words` that are not 0.
+  init(_ words: [UInt64]) {
+    self.init(count: words.count)
     var total = 0
-    for index in 0..<count where BigEndian.load(UInt64.self, from: bytes, at: index * 8) != 0 { total += 1 }
+    for word in words where word != 0 { total += 1 }
     stored.reserveCapacity(total)
     for number in groups.indices {
       var group = Group(rank: UInt32(stored.count))
-      for index in number * 64..<min(count, number * 64 + 64) {
-        let word = BigEndian.load(UInt64.self, from: bytes, at: index * 8)
-        if word == 0 { continue }
+      for index in number * 64..<min(count, number * 64 + 64) where words[index] != 0 {
         group.present |= Self.bit(of: index)
-        stored.append(word)
+        stored.append(words[index])
       }
       groups[number] = group
     }
@@ -63,6 +59,17 @@ struct SparseWords: Sendable {
     }
   }
 
+  /// All words in `range`, those that are 0 too.
+  subscript(range: Range<Int>) -> ArraySlice<UInt64> {
+    var words = [UInt64](repeating: 0, count: range.count)
+    var index = nextStored(from: range.lowerBound)
+    while index < range.upperBound {
+      words[index - range.lowerBound] = self[index]
+      index = nextStored(from: index + 1)
+    }
+    return words[...]
+  }
+
   /// The first stored word from number `index` on; `count` where there is none.
   func nextStored(from index: Int) -> Int {
     guard index < count else { return count }
@@ -74,17 +81,6 @@ struct SparseWords: Sendable {
       present = groups[number].present
     }
     return number * 64 + present.trailingZeroBitCount
-  }
-
-  /// How the words in `range` stand in an image.
-  func bigEndianBytes(in range: Range<Int>) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: range.count * 8)
-    var index = nextStored(from: range.lowerBound)
-    while index < range.upperBound {
-      BigEndian.store(self[index], into: &bytes, at: (index - range.lowerBound) * 8)
-      index = nextStored(from: index + 1)
-    }
-    return bytes
   }
 
   private static func bit(of index: Int) -> UInt64 { 1 << UInt64(index & 63) }

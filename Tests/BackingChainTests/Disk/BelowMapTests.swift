@@ -59,6 +59,34 @@ import Testing
     #expect(asked == 1)
   }
 
+  /// Each answer is for `count` bytes. Returns how many had to be worked out.
+  private func ask(_ map: BelowMap, every count: ByteCount, of disk: ByteCount) throws -> Int {
+    var asked = 0
+    for offset in stride(from: 0, to: disk.bytes, by: count.bytes) {
+      _ = try map.answer(at: GuestOffset(offset)) { range in
+        asked += 1
+        let part = GuestRange(at: range.start, count: count)
+        return BelowMap.Answer(range: part, mapping: .data(at: HostOffset(2 * offset)), layer: 1)
+      }
+    }
+    return asked
+  }
+
+  @Test func allClustersOfASmallDiskAreKnown() throws {
+    let map = BelowMap()
+    #expect(try ask(map, every: 65536, of: ByteCount(4 << 30)) == 65536)
+    #expect(try ask(map, every: 65536, of: ByteCount(4 << 30)) == 0)
+  }
+
+  @Test func ofALargeDiskThatIsEmptyOnlyAPartIsKnown() throws {
+    let map = BelowMap()
+    let (disk, part) = (ByteCount(400 << 30), ByteCount(64 << 30))
+    _ = try ask(map, every: BelowMap.region, of: part)
+    #expect(try ask(map, every: BelowMap.region, of: part) == 0)
+    _ = try ask(map, every: BelowMap.region, of: disk)
+    #expect(try ask(map, every: BelowMap.region, of: part) == part.bytes / BelowMap.region.bytes)
+  }
+
   @Test func whatFailedIsAskedAgain() throws {
     let map = BelowMap()
     let failure = ChainError(.readOnly, path: "base", message: "unreadable")

@@ -66,7 +66,7 @@ struct MemoryChain {
     let active = try Qcow2ActiveImage(
       header: Qcow2Header.read(from: top), storage: top, dataStorage: nil, options: .init())
     let between = try Qcow2Image(
-      header: Qcow2Header.read(from: middle), storage: middle, dataStorage: nil, cacheLimit: 4096)
+      header: Qcow2Header.read(from: middle), storage: middle, dataStorage: nil, budget: TableBudget(limit: 4096))
     layers = [
       Layer(image: active, path: top.path, opened: top.status()),
       Layer(image: between, path: middle.path, opened: middle.status()),

@@ -55,7 +55,7 @@ import Testing
     let storage = try FileStorage.open(image, readOnly: true)
     defer { storage.close() }
     let reader = try Qcow2Image(
-      header: .read(from: storage), storage: storage, dataStorage: nil, cacheLimit: ByteCount(1 << 20))
+      header: .read(from: storage), storage: storage, dataStorage: nil, budget: TableBudget(limit: ByteCount(1 << 20)))
     guard case .data(let host) = try reader.mapping(at: GuestOffset(end + size - 1), limit: 1).mapping else {
       Issue.record("what QEMU wrote is not mapped")
       return

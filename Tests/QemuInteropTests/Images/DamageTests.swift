@@ -72,7 +72,8 @@ import Testing
     let header = try Qcow2Header.read(from: storage)
     try #require(!header.usesDataFile)
     _ = try? Qcow2Check.run(on: header, in: storage)
-    let image = try Qcow2Image(header: header, storage: storage, dataStorage: nil, cacheLimit: ByteCount(1 << 20))
+    let image = try Qcow2Image(
+      header: header, storage: storage, dataStorage: nil, budget: TableBudget(limit: ByteCount(1 << 20)))
     let reader = BackingChain(layers: [Layer(image: image, path: "disk", opened: storage.status())], active: nil)
     for _ in 0..<20 {
       let range = random.range(below: max(1, min(header.virtualSize.bytes, 1 << 20)), longest: 30_000)
