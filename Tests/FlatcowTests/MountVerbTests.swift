@@ -3,6 +3,8 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import flatcow
+
 /// The verbs, run against a real mount.
 @Suite(
   .enabled(if: MountedChain.isPossible, "/dev/fuse cannot be opened: `make deps` as root"), .timeLimit(.minutes(5)))
@@ -26,6 +28,24 @@ struct MountVerbTests {
     let flat = try chain.directory.file("expected.raw", chain.expected)
     #expect(try ExternalProgram("qemu-img").run("compare", chain.directory.path("top.qcow2"), flat).succeeded)
     #expect(try ExternalProgram("qemu-img").run("check", chain.directory.path("top.qcow2")).succeeded)
+  }
+
+  /// In a container, /sys is often read-only.
+  private static let maySetLimits =
+    ((try? FileManager.default.contentsOfDirectory(atPath: "/sys/class/bdi")) ?? []).contains {
+      FileManager.default.isWritableFile(atPath: "/sys/class/bdi/\($0)/max_ratio")
+    }
+
+  @Test(.enabled(if: geteuid() == 0 && maySetLimits, "only root may ask the kernel for more"))
+  func rootHasTheKernelKeepMoreDirtyPages() throws {
+    try chain.mount("stream=off")
+    let mount = try #require(try MountTable.flatcowMounts().last { $0.mountpoint == chain.mountpoint })
+    func setting(_ name: String) throws -> String {
+      try String(contentsOfFile: "/sys/class/bdi/\(mount.device)/\(name)", encoding: .utf8)
+    }
+    #expect(try setting("max_ratio") == "10\n")
+    // Kernels before 6.2 are not asked.
+    if let strict = try? setting("strict_limit") { #expect(strict == "0\n") }
   }
 
   @Test func aBackingFileOptionCompletesByItself() throws {

@@ -7,7 +7,8 @@ import Testing
 @Suite struct MountTableTests {
   @Test func namesAreUnescaped() {
     let line = #"36 35 0:40 / /mnt/a\040b\134c rw,nosuid shared:1 - fuse.flatcow /img/top\011.qcow2 rw,user_id=0"#
-    let expected = MountEntry(mountpoint: #"/mnt/a b\c"#, type: "fuse.flatcow", source: "/img/top\t.qcow2")
+    let expected = MountEntry(
+      mountpoint: #"/mnt/a b\c"#, type: "fuse.flatcow", source: "/img/top\t.qcow2", device: "0:40")
     #expect(MountTable.parse(line + "\n") == [expected])
   }
 

@@ -40,6 +40,8 @@ struct MountService {
     HostProcess.becomeIOFlusher()
     self.request = request
     try request.clearDeadMount()
+    // Afterwards it would be asked of the mount itself, which does not answer yet.
+    let mountpoint = resolved(request.place)
     let opened = try request.openChain()
     for note in opened.notes { printNote(note) }
     log = request.makeLog()
@@ -53,6 +55,7 @@ struct MountService {
       try? chain.close()
       throw CommandError(.environment, "\(error.path): cannot mount \(request.image) here: \(error.reason)")
     }
+    if let mountpoint { DirtyPages.allowMore(at: mountpoint) }
     try writePidFile()
     try MountSignals(disk: disk, mountpoint: request.place, pidFile: request.pidFile, log: log).start()
     announce()

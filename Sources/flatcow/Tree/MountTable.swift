@@ -5,6 +5,8 @@ struct MountEntry: Equatable, Sendable {
   var mountpoint: String
   var type: String
   var source: String
+  /// Major and minor number of the file system: "0:40".
+  var device = ""
 }
 
 /// What is mounted on this host, as this process sees it.
@@ -32,7 +34,8 @@ enum MountTable {
       let fields = line.split(separator: " ")
       guard fields.count >= 5, let dash = fields.firstIndex(of: "-"), fields.count > dash + 2 else { return nil }
       return MountEntry(
-        mountpoint: unescaped(fields[4]), type: unescaped(fields[dash + 1]), source: unescaped(fields[dash + 2]))
+        mountpoint: unescaped(fields[4]), type: unescaped(fields[dash + 1]), source: unescaped(fields[dash + 2]),
+        device: String(fields[2]))
     }
   }
 
