@@ -57,7 +57,7 @@ extension FioWorkload {
       name: "allocate-1m", title: "1 MiB sequential writes that allocate, 1 GiB and fsync", unit: .mebibytesPerSecond,
       fio: Fio(
         work: .sequentialWrites, block: "1M", depth: 4, extent: .bytes(1 << 30), options: ["--end_fsync=1"]),
-      peers: withImages, goals: [.times(2, .storageDaemon)], fixture: .empty, isFresh: true),
+      peers: everybody, goals: [.times(2, .storageDaemon)], fixture: .empty, isFresh: true),
     FioWorkload(
       name: "allocate-sync", title: "4 KiB write + fsync, each to another cluster", unit: .operationsPerSecond,
       fio: Fio(work: .randomWrites, extent: .blocks(at: scattered(2000), isSynced: true)), peers: withImages,

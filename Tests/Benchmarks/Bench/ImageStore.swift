@@ -37,7 +37,10 @@ final class ImageStore {
       try FileManager.default.createDirectory(at: copy.directory, withIntermediateDirectories: false)
       copied[peer] = copy
       for name in names where name != (peer.servesRaw ? copy.top : copy.raw) || fixture.isRawShared {
-        if name == copy.top || name == copy.raw && !fixture.isRawShared {
+        if name == copy.raw, fixture.isRawShared, peer.isLimit {
+          // A limit has no layers: it begins with an empty file.
+          try Program.shell(#"truncate -r "$1" "$2""#, source.path(name), copy.path(name))
+        } else if name == copy.top || name == copy.raw && !fixture.isRawShared {
           try Program.run("cp", "--reflink=never", source.path(name), copy.path(name))
         } else {
           try FileManager.default.linkItem(atPath: source.path(name), toPath: copy.path(name))

@@ -22,7 +22,9 @@ enum Peer: String, CaseIterable {
   }
 
   /// Whether it is given the raw file, and not the images.
-  var servesRaw: Bool { self == .copyOnWrite || self == .bareServer || self == .plainFile }
+  var servesRaw: Bool { self == .copyOnWrite || isLimit }
+  /// Whether it does nothing but pass the bytes on.
+  var isLimit: Bool { self == .bareServer || self == .plainFile }
 }
 
 /// The programs that are measured.
