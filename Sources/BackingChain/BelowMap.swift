@@ -30,7 +30,7 @@ final class BelowMap: Sendable {
   static let region = ByteCount(4 << 20)
   /// Where nothing is known, it is worked out from a multiple of this on: random small reads shall not leave a run each.
   private static let grain = ByteCount(65536)
-  /// The most memory for answers, about: what each takes, and what a region takes by itself.
+  /// The most memory for answers: what each takes, and what a region takes by itself. Arrays have room to grow: up to twice.
   fileprivate static let limit = ByteCount(8 << 20)
   fileprivate static let regionCost = 128
   fileprivate static let shardCount = 16

@@ -66,7 +66,8 @@ final class SharedDisk: Sendable {
     }
     guard let top = storages["top.qcow2"] else { throw CancellationError() }
     let active = try Qcow2ActiveImage(
-      header: Qcow2Header.read(from: top), storage: top, dataStorage: nil, options: .init())
+      header: Qcow2Header.read(from: top), storage: top, dataStorage: nil,
+      options: .init(budget: TableBudget(limit: 0)))
     var layers = [Layer(image: active, path: top.path, opened: top.status())]
     while let backing = layers.last?.image.backing, let below = storages[String(decoding: backing.name, as: UTF8.self)]
     {
@@ -98,7 +99,8 @@ final class SharedDisk: Sendable {
         layer == 0
         ? try RawImage(MemoryStorage(SparseBytes(size: size), path: name))
         : try Qcow2ActiveImage(
-          header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil, options: .init())
+          header: Qcow2Header.read(from: storage), storage: storage, dataStorage: nil,
+          options: .init(budget: TableBudget(limit: 0)))
       let chain = BackingChain(
         layers: [Layer(image: image, path: name, opened: try image.storage.status())], active: image)
       for start in stride(from: 0, to: sectors, by: 8) where layer < 3 && !random.oneIn(3) {

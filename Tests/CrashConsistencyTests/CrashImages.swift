@@ -108,7 +108,8 @@ struct CrashImages: Sendable {
   func chain(_ storages: [MemoryStorage], kept: Int) throws -> BackingChain {
     let header = try Qcow2Header.read(from: storages[0])
     let image = try Qcow2ActiveImage(
-      header: header, storage: storages[0], dataStorage: storages.dropFirst().first, options: .init())
+      header: header, storage: storages[0], dataStorage: storages.dropFirst().first,
+      options: .init(budget: TableBudget(limit: 0)))
     let top = Layer(image: image, path: storages[0].path, opened: storages[0].status())
     return BackingChain(layers: [top] + (try below[kept...].map { try $0.layer() }), active: image)
   }

@@ -104,4 +104,47 @@ import Testing
     try expectChanges()
     #expect(held() == 4)
   }
+
+  /// A change is kept through a flush that fails, beside one that came meanwhile.
+  @Test func changesOfAFailedFlushAndLaterOnesAreWrittenTogether() throws {
+    let tables = try tables(1) { _ in [:] }
+    func change(_ cluster: Int) throws {
+      try tables.update(clusters: 1, at: GuestOffset(cluster * Self.cluster)) { _, _ in
+        (L2Entry(word: data(1000 + cluster), bitmap: 0), nil)
+      }
+    }
+    try change(9)
+    let failed = tables.freeze()
+    try change(5)
+    tables.restore(failed)
+    let table = try #require(tables.freeze().tables.first)
+    #expect(table.changed == 5..<10)
+    #expect(table.words[5] == data(1005) && table.words[9] == data(1009) && table.words[7] == 0)
+  }
+
+  @Test func whatAFlushIsWritingStaysUntilItHas() throws {
+    let tables = try tables { [$0: data(1000 + $0)] }
+    for table in 0..<10 {
+      try tables.update(clusters: 1, at: GuestOffset(table * Self.reach)) { _, _ in
+        (L2Entry(word: data(2000 + table), bitmap: 0), nil)
+      }
+    }
+    let epoch = tables.freeze()
+    for table in 10..<64 { _ = try run(tables, from: 0, table: table) }
+    for table in 0..<10 {
+      #expect(try run(tables, from: 0, table: table).mapping == .data(at: HostOffset((2000 + table) * Self.cluster)))
+    }
+    tables.thaw(epoch)
+  }
+
+  @Test func anImageThatIsLetGoGivesItsMemoryBack() throws {
+    let budget = TableBudget(limit: 0)
+    let storage = MemoryStorage()
+    _ = try tables(on: storage) { [$0: data(1000)] }
+    var own: MappingTables? = try MappingTables(header: .read(from: storage), storage: storage, budget: budget)
+    _ = try own.map { try run($0, from: 0) }
+    #expect(budget.isExceeded)
+    own = nil
+    #expect(!budget.isExceeded)
+  }
 }

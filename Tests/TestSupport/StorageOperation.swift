@@ -38,7 +38,7 @@ package enum StorageOperation: Equatable, Sendable {
   }
 
   /// The bytes that it changes or, for `.resize`, may uncover or cut off.
-  var range: Range<Int> {
+  package var range: Range<Int> {
     switch self {
     case .write(let bytes, let offset): offset..<(offset + bytes.count)
     case .zero(let range), .punch(let range), .reserve(let range): range

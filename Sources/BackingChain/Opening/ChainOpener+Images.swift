@@ -18,7 +18,9 @@ extension ChainOpener {
     if !options.opensReadOnly, images[0].header?.isMarkedDirty == true {
       notes.append("\(images[0].path): it was not closed cleanly; its reference counts were repaired")
     }
-    let budget = TableBudget(limit: options.cacheLimit, images: images.count { $0.header != nil })
+    let headers = images.compactMap(\.header)
+    let largestTable = headers.map(\.clusterSize).max() ?? 0
+    let budget = TableBudget(limit: max(options.cacheLimit, largestTable * 16), images: headers.count)
     do throws(ImageError) {
       let below = try images.dropFirst().map { (image) throws(ImageError) in layer(image, try read(image, budget)) }
       let top = images[0]

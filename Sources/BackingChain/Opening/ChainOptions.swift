@@ -23,7 +23,8 @@ package struct ChainOptions: Sendable {
   package var dropsBitmaps = false
   /// Discarded space goes back to the host.
   package var discardsToHost = true
-  /// About the most memory for the L2 tables of all layers together; those that wait for a flush come on top.
+  /// About the most memory for the L2 tables of all layers together, and room for 16 of the largest; those that wait for a
+  /// flush come on top.
   package var cacheLimit: ByteCount = ByteCount(16 << 20)
   /// Where the chain is about to be mounted: no layer may lie there.
   package var mountpoint: String?

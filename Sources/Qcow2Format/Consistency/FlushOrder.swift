@@ -87,7 +87,7 @@ final class FlushOrder: Sendable {
     do throws(StorageError) {
       try writeMappings(epoch)
     } catch {
-      tables.restore(epoch)
+      tables.restore(epoch, newTablesAreDurable: true)
       throw ImageError(error)
     }
     tables.thaw(epoch)

@@ -32,6 +32,10 @@ extension Qcow2Header {
         count <= Limit.l1Bytes / 8
       else { throw ImageError(.corrupt, path: storage.path, reason: "a snapshot's L1 table is out of bounds") }
       let size = extraLength >= 16 ? Int(exactly: BigEndian.load(UInt64.self, from: extra.span, at: 8)) : nil
+      // An L1 table of the largest size maps less.
+      guard size ?? 0 <= Int.max - clusterSize.bytes else {
+        throw ImageError(.corrupt, path: storage.path, reason: "a snapshot's disk is larger than any image can be")
+      }
       list.append(Snapshot(l1Offset: HostOffset(start), l1Count: count, diskSize: size.map { ByteCount($0) }))
       position += ByteCount((40 + extraLength + idLength + nameLength + 7) / 8 * 8)
     }

@@ -112,13 +112,15 @@ extension MappingTables {
     }
   }
 
-  /// The epoch did not become durable: its changes go into the next one.
-  func restore(_ epoch: Epoch) {
+  /// The epoch did not become durable: its changes go into the next one. Where its new tables did, L1 entries on the host may
+  /// point to them already: from now on they are changed like any other, when what they will map is durable.
+  func restore(_ epoch: Epoch, newTablesAreDurable: Bool = false) {
     state.withLock { state in
       for frozen in epoch.tables {
         state.tables.change(frozen.index) { table in
           table.changed = table.changed?.union(frozen.changed) ?? frozen.changed
           table.isFrozen = false
+          if newTablesAreDurable { table.isNew = table.isNew && !frozen.isNew }
         }
       }
       state.changedL1.formUnion(epoch.l1.map(\.index))

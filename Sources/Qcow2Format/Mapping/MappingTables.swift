@@ -98,7 +98,7 @@ final class MappingTables: Sendable {
       switch step {
       case .done(let result): return result
       case .wait: state.wait { $0.loading.contains(index) ? nil : () }
-      case .load(let l1Entry): try load(index, l1Entry)
+      case .load(let l1Entry): return try load(index, l1Entry, body)
       }
     }
   }
@@ -109,18 +109,26 @@ final class MappingTables: Sendable {
     case load(UInt64)
   }
 
-  private func load(_ index: Int, _ l1Entry: UInt64) throws(ImageError) {
-    let home = HostOffset(Int(l1Entry & L2Entry.Bits.offset))
-    var table: L2Table?
-    defer {
-      state.withLock { state in
-        state.loading.remove(index)
-        if let table {
-          state.tables.insert(table, at: index)
-          state.tables.shrink()
-        }
-      }
+  /// Loads the table and calls `body` with it, before anybody can have let it go again.
+  private func load<Result>(
+    _ index: Int, _ l1Entry: UInt64, _ body: (inout State, TableCache.Place?) throws(ImageError) -> Result
+  ) throws(ImageError) -> Result {
+    let table: L2Table
+    do throws(ImageError) {
+      table = try read(index, l1Entry)
+    } catch {
+      state.withLock { _ = $0.loading.remove(index) }
+      throw error
     }
+    return try state.withLock { (state) throws(ImageError) in
+      state.loading.remove(index)
+      defer { state.tables.shrink() }
+      return try body(&state, state.tables.insert(table, at: index))
+    }
+  }
+
+  private func read(_ index: Int, _ l1Entry: UInt64) throws(ImageError) -> L2Table {
+    let home = HostOffset(Int(l1Entry & L2Entry.Bits.offset))
     let size = header.clusterSize
     guard l1Entry & 0x7F00_0000_0000_01FF == 0, home.bytes % size.bytes == 0 else {
       throw corrupt("L1 entry \(index) has reserved bits or an offset that is not a cluster's", at: reach(of: index))
@@ -134,7 +142,7 @@ final class MappingTables: Sendable {
     guard bytes.count == size.bytes else {
       throw corrupt("L2 table \(index) lies past the end of the file", at: reach(of: index))
     }
-    table = L2Table(words: SparseWords(BigEndian.words(in: bytes.span)), home: home)
+    return L2Table(words: SparseWords(BigEndian.words(in: bytes.span)), home: home)
   }
 
   private func reach(of index: Int) -> GuestOffset { GuestOffset(index * header.l2Reach.bytes) }

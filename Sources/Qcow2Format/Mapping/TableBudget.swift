@@ -4,7 +4,8 @@ import Synchronization
 /// The memory that the L2 tables of a chain's images may take together, and take.
 ///
 /// An image may take what the others leave. Where all is taken, each keeps its share still, and an image gives back what it
-/// has beyond that when it loads its next table: until then at worst twice the limit is taken.
+/// has beyond that when it loads its next table: until then at worst twice the limit is taken. A few tables an image stay
+/// whatever the limit: with many layers of large clusters these are what counts.
 package final class TableBudget: Sendable {
   private let limit: Int
   /// What an image keeps whatever the others take.

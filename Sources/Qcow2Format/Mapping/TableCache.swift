@@ -19,18 +19,21 @@ struct L2Table {
 
   /// The host has the same, so that it can be loaded again.
   fileprivate var isIdle: Bool { changed == nil && !isNew && !isFrozen }
+
+  /// What it takes of the budget: nothing while it must stay, for then letting others go would not help.
+  fileprivate var charge: Int { isIdle ? words.bytes + Self.overhead : 0 }
+  /// What a table costs beyond its words.
+  private static let overhead = 128
 }
 
-/// The L2 tables in memory, by L1 index, and how many bytes they take.
+/// The L2 tables in memory, by L1 index, and how many bytes those take that may be let go.
 ///
-/// Tables that the host has not got are never let go, whatever the limit.
+/// Tables that the host has not got are never let go, whatever the limit, and come on top.
 struct TableCache {
   /// Where a table is, until the next one comes or goes.
   typealias Place = Dictionary<Int, L2Table>.Index
 
-  /// What each table costs beyond its words.
-  private static let overhead = 128
-  /// Tables that stay whatever the limit, lest requests that alternate load one each time.
+  /// Idle tables that stay whatever the limit, lest requests that alternate load one each time.
   private static let fewest = 4
 
   private let budget: TableBudget
@@ -53,21 +56,18 @@ struct TableCache {
   }
 
   /// Adds a table, or puts it in another's place.
-  mutating func insert(_ table: L2Table, at index: Int) {
-    clock += 1
-    var table = table
-    table.lastUse = clock
+  @discardableResult
+  mutating func insert(_ table: L2Table, at index: Int) -> Place? {
     let old = tables.updateValue(table, forKey: index)
-    take(table.words.bytes + Self.overhead)
-    if let old { take(-old.words.bytes - Self.overhead) }
+    take(table.charge - (old?.charge ?? 0))
+    return use(index)
   }
 
   /// Changes the table at `place` in any way.
   mutating func change(_ place: Place, _ body: (inout L2Table) -> Void) {
-    let before = tables.values[place].words.bytes
+    let before = tables.values[place].charge
     body(&tables.values[place])
-    let change = tables.values[place].words.bytes - before
-    if change != 0 { take(change) }
+    take(tables.values[place].charge - before)
   }
 
   /// Changes table number `index`, if it is there.
@@ -86,13 +86,13 @@ struct TableCache {
   }
 
   /// Where the tables take too much, the ones that were used longest ago go, a quarter of the limit at least, so that it is
-  /// not soon again; as far as they are idle, and but the last one used.
+  /// not soon again.
   mutating func shrink() {
-    guard budget.isExceeded, bytes > budget.share, tables.count > Self.fewest else { return }
-    let idle = tables.filter { $0.value.isIdle && $0.value.lastUse != clock }.map { ($0.key, $0.value.lastUse) }
-    for (index, _) in idle.sorted(by: { $0.1 < $1.1 }) {
-      if budget.hasRoom || bytes <= budget.share / 4 * 3 || tables.count <= Self.fewest { break }
-      if let old = tables.removeValue(forKey: index) { take(-old.words.bytes - Self.overhead) }
+    guard budget.isExceeded, bytes > budget.share else { return }
+    let idle = tables.compactMap { $0.value.isIdle ? ($0.key, $0.value.lastUse) : nil }.sorted { $0.1 < $1.1 }
+    for (index, _) in idle.dropLast(Self.fewest) {
+      if budget.hasRoom || bytes <= budget.share / 4 * 3 { break }
+      if let old = tables.removeValue(forKey: index) { take(-old.charge) }
     }
   }
 
@@ -103,6 +103,7 @@ struct TableCache {
   }
 
   private mutating func take(_ more: Int) {
+    if more == 0 { return }
     bytes += more
     budget.take(more)
   }

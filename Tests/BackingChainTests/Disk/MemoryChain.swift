@@ -64,7 +64,8 @@ struct MemoryChain {
     try creation.write(to: top)
 
     let active = try Qcow2ActiveImage(
-      header: Qcow2Header.read(from: top), storage: top, dataStorage: nil, options: .init())
+      header: Qcow2Header.read(from: top), storage: top, dataStorage: nil,
+      options: .init(budget: TableBudget(limit: 0)))
     let between = try Qcow2Image(
       header: Qcow2Header.read(from: middle), storage: middle, dataStorage: nil, budget: TableBudget(limit: 4096))
     layers = [
@@ -82,7 +83,8 @@ struct MemoryChain {
   ) throws -> (model: DiskModel.Layer, content: SparseBytes) {
     let file = MemoryStorage(middle.content)
     let image = try Qcow2ActiveImage(
-      header: Qcow2Header.read(from: file), storage: file, dataStorage: nil, options: .init())
+      header: Qcow2Header.read(from: file), storage: file, dataStorage: nil,
+      options: .init(budget: TableBudget(limit: 0)))
     let layers = [
       Layer(image: image, path: middle.path, opened: middle.status()),
       Layer(image: try RawImage(MemoryStorage(base.content)), path: base.path, opened: base.status()),

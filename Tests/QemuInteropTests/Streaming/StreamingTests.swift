@@ -1,4 +1,5 @@
 import BackingChain
+import Foundation
 import HostStorage
 import ImageFormat
 import TestSupport
@@ -110,6 +111,20 @@ import Testing
     try disk.chain.close()
     try Qemu.img("snapshot", "-q", "-a", "s1", on: top)
     try Qemu.expect(top, reads: [UInt8](repeating: 17, count: 1 << 20))
+  }
+
+  @Test func aSnapshotThatClaimsTheLargestDiskIsDamage() throws {
+    try makeRaw("base.raw", size: "1M", "write -q -P 17 0 1M")
+    let top = try make("top.qcow2", size: "1M", over: "base.raw")
+    try Qemu.img("snapshot", "-q", "-c", "s1", on: top)
+    var bytes = try Data(contentsOf: URL(filePath: top))
+    // The first snapshot's extra data follows 40 bytes; the disk's size is its second half.
+    let size = bytes[64..<72].reduce(0) { $0 << 8 | Int($1) } + 48
+    bytes.replaceSubrange(size..<(size + 8), with: [0x7F] + [UInt8](repeating: 0xFF, count: 7))
+    try bytes.write(to: URL(filePath: top))
+    #expect(throws: ChainError.self) {
+      try CheckedDisk(top, options: ChainOptions(), model: [], seed: 1).chain.check(backing: nil)
+    }
   }
 
   /// A virtual machine's state lies behind the end of the disk.
