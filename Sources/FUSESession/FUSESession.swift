@@ -18,7 +18,7 @@
 // That is sound: libfuse guards each of these objects with its own lock, and each wrapper says what keeps its
 // pointer alive.
 //
-// Of HostStorage it uses threads and monitors, no storage.
+// Of HostStorage it uses threads and locks, no storage.
 //
 // Lock order: libfuse's request lock → HeldWrite's registry → one HeldWrite. None of them is held while a
 // `FileSystem` or an interrupt handler runs, except the request lock, which only that request's interrupt takes.
@@ -76,15 +76,15 @@ package final class FUSESession: Sendable {
 
   /// Serves until the kernel ends the connection: after an unmount, or after the last close when it was lazy.
   ///
-  /// At most `threads` requests are worked on at a time.
+  /// At most `threads` requests are worked on at a time. The threads inherit the caller's signal mask.
   package func run(threads: Int) throws(FUSESessionError) {
-    let result = ServingThreads(session: self, limit: threads).run()
-    detachIfAborted()
-    // The kernel's end also cuts off a request (a last RELEASE) that a thread was just taking in.
-    guard result == 0 || result == -ECONNABORTED else {
+    guard ServingThreads(session: self, limit: threads).run() else {
+      // Nobody would answer: what is mounted would keep whoever looks at it waiting.
+      try? unmount(lazy: true)
       throw FUSESessionError(
-        .connection, errno: abs(result), path: mountPoint, reason: LibraryLog.takeLast() ?? "libfuse gives no reason")
+        .connection, errno: EAGAIN, path: mountPoint, reason: "the host has no thread to give to serve it")
     }
+    detachIfAborted()
   }
 
   private static func absolutePath(of path: String) throws(FUSESessionError) -> String {

@@ -10,7 +10,7 @@ import Synchronization
 /// * libfuse calls `interrupted` for a request with that request's lock held, and keeps the request for the time
 ///   of the call, also when it is answered meanwhile. What it passes is a number, not an address: a number whose
 ///   write was answered leads nowhere.
-/// * The handler runs once, on libfuse's thread or on the one that sets it, with no lock of this module held. It
+/// * The handler runs once, on a serving thread or on the one that sets it, with no lock of this module held. It
 ///   may answer.
 /// * libfuse could call back from inside `init`, with a lock that must not be freed under it; no handler exists
 ///   then, so nothing can answer: only a mark is set, which `onInterrupt` finds.

@@ -10,47 +10,65 @@ import Synchronization
 /// file. The others are parked, the last one parked being the first to be called back.
 ///
 /// Invariant: while the session lasts, at least one thread that does not wait is at /dev/fuse or on its way there, unless
-/// `limit` threads wait. A thread that is about to wait says so (`BlockingCall`); who waits without a word is found by the
-/// clock, which goes while requests are worked on.
+/// `limit` threads wait. A thread that is about to wait says so (`BlockingCall`); who waits without a word is found by a
+/// look at all of them now and then, which also makes good what a host that was short of threads or memory has refused.
+///
+/// Lock order: none of the locks here is held while another is taken, or while a request is worked on.
 final class ServingThreads: Sendable {
-  /// So many threads that do not wait are wanted; one more than can be told from one that has just begun to.
-  private static let wanted = 2
-  /// Beyond so many, a thread that has answered is parked. More than `wanted`, or they would come and go.
-  private static let most = 4
+  /// Threads beyond `wanted` that are not parked when they have answered, or they would come and go.
+  private static let slack = 2
+  /// So many stay when there is nothing for them to do, for bursts of requests that wait.
+  private static let mostParked = 16
+  /// Between two looks.
   private static let tick: Duration = .milliseconds(2)
-  /// Ticks without a request after which the clock stops.
+  /// Looks in a row that find nobody at work, after which there is none until a request comes.
   private static let patience = 16
 
-  /// The `fuse_session`, which the caller of `run` keeps.
+  /// Its `fuse_session` is kept by the caller of `run`.
   private let session: FUSESession
   private let limit: Int
+  /// So many threads that do not wait there shall be: one for each processor, and two at least, for one may have begun to
+  /// wait and not be found yet.
+  private let wanted: Int
   /// Threads that are neither parked nor known to wait.
   private let running = Atomic<Int>(0)
   private let crew = Lock(Crew())
-  private let clock = Monitor(Clock())
-  /// What the clock shows.
+  private let watch = Monitor(Watch())
+  /// Counts the looks.
   private let time = Atomic<Int>(1)
-  private let clockGoes = Atomic<Bool>(true)
+  private let isWatched = Atomic<Bool>(true)
 
-  fileprivate struct Crew {
+  private struct Crew {
     var seats: [Seat] = []
     var parked: [Seat] = []
     var isOver = false
+
+    /// Who is called next: the one that was parked last, or somebody new.
+    mutating func next(limit: Int) -> (seat: Seat, isNew: Bool)? {
+      guard hasNext(limit: limit) else { return nil }
+      if let seat = parked.popLast() { return (seat, false) }
+      let seat = Seat()
+      seats.append(seat)
+      return (seat, true)
+    }
+
+    func hasNext(limit: Int) -> Bool { !isOver && (!parked.isEmpty || seats.count < limit) }
   }
 
-  private struct Clock {
-    var isWanted = false
+  /// What `run` sleeps for.
+  private struct Watch {
+    /// A request came while nobody looked.
+    var isCalled = false
+    /// Threads that have not ended.
     var threads = 0
-    /// A negative error number, once.
-    var failure: Int32 = 0
   }
 
   /// One thread's place.
-  fileprivate final class Seat: Sendable {
-    /// When the request was begun that is worked on; or one of these.
+  private final class Seat: Sendable {
+    /// The time when the request was begun that is worked on, or `idle`, or `waits`.
     let since = Atomic<Int>(Seat.idle)
     static let idle = 0
-    /// It is known to wait.
+    /// Its thread is known to wait.
     static let waits = -1
 
     let isCalled = Monitor(false)
@@ -59,20 +77,21 @@ final class ServingThreads: Sendable {
   init(session: FUSESession, limit: Int) {
     self.session = session
     self.limit = limit
+    wanted = min(limit, max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
   }
 
-  /// Returns when the kernel has ended the connection: 0, or a negative error number; -EAGAIN where the host has no thread
-  /// to give.
-  func run() -> Int32 {
+  /// Returns when the kernel has ended the connection; false at once where the host has no thread to give.
+  func run() -> Bool {
     callIn()
-    if clock.read({ $0.threads == 0 }) { return -EAGAIN }
+    if crew.withLock({ $0.seats.isEmpty && !$0.isOver }) { return false }
     var quiet = 0
-    while clock.read({ $0.threads > 0 }) {
-      HostThread.sleep(Self.tick)
-      quiet = look() ? 0 : quiet + 1
+    while watch.wait(deadline: .now + Self.tick, until: { $0.threads == 0 ? true : nil }) == nil {
+      let isBusy = findWaiting()
+      callIn()
+      quiet = isBusy || isShort ? 0 : quiet + 1
       if quiet > Self.patience { rest() }
     }
-    return clock.read { $0.failure }
+    return true
   }
 
   // MARK: A thread's life
@@ -81,61 +100,66 @@ final class ServingThreads: Sendable {
     var buffer = unsafe fuse_buf()
     defer { unsafe free(buffer.mem) }
     let session = unsafe session.pointer
-    var received: Int32 = 0
     while unsafe fuse_session_exited(session) == 0 {
-      received = unsafe fuse_session_receive_buf(session, &buffer)
-      if received == -EINTR { continue }
-      if received <= 0 { break }
-      begin(seat)
-      unsafe fuse_session_process_buf(session, &buffer)
-      finish(seat)
+      let received = unsafe fuse_session_receive_buf(session, &buffer)
+      switch received {
+      case 1...:
+        begin(seat)
+        unsafe fuse_session_process_buf(session, &buffer)
+        if !finish(seat) { return }
+      case 0, -ECONNABORTED: return end()
+      case -EINTR: continue
+      // No memory for the buffer, say. Only the kernel ends a session.
+      default: HostThread.sleep(Self.tick)
+      }
     }
-    end(received)
+    end()
   }
 
   private func begin(_ seat: Seat) {
     seat.since.store(time.load(ordering: .relaxed), ordering: .sequentiallyConsistent)
-    // `rest` looks at the seats after it has stopped the clock: one of the two sees the other.
-    if !clockGoes.load(ordering: .sequentiallyConsistent) { clock.withLock { $0.isWanted = true } }
+    // `rest` looks at the seats after it has said that nobody looks: one of the two sees the other.
+    if !isWatched.load(ordering: .sequentiallyConsistent) { watch.withLock { $0.isCalled = true } }
   }
 
-  private func finish(_ seat: Seat) {
+  /// Returns whether the thread is to go on: at once, or after it was parked.
+  private func finish(_ seat: Seat) -> Bool {
     if seat.since.exchange(Seat.idle, ordering: .sequentiallyConsistent) == Seat.waits {
       running.add(1, ordering: .sequentiallyConsistent)
     }
-    guard running.load(ordering: .relaxed) > Self.most else { return }
-    if running.subtract(1, ordering: .sequentiallyConsistent).newValue >= Self.most {
-      park(seat)
-    } else {
-      running.add(1, ordering: .sequentiallyConsistent)
-    }
-  }
-
-  /// Whoever calls the seat back counts it among the running.
-  private func park(_ seat: Seat) {
-    let isParked = crew.withLock { crew in
-      if !crew.isOver { crew.parked.append(seat) }
-      return !crew.isOver
+    let most = wanted + Self.slack
+    guard running.load(ordering: .relaxed) > most else { return true }
+    // Who looks for somebody to call, finds this one among the running or among the parked.
+    let (isParked, goesOn) = crew.withLock { crew -> (Bool, Bool) in
+      guard !crew.isOver, running.subtract(1, ordering: .sequentiallyConsistent).newValue >= most else {
+        if !crew.isOver { running.add(1, ordering: .sequentiallyConsistent) }
+        return (false, true)
+      }
+      if crew.parked.count < Self.mostParked {
+        crew.parked.append(seat)
+        return (true, true)
+      }
+      crew.seats.removeAll { $0 === seat }
+      return (false, false)
     }
     if isParked {
+      // Whoever calls it back counts it among the running.
       seat.isCalled.wait { isCalled in
         defer { isCalled = false }
         return isCalled ? () : nil
       }
     }
+    return goesOn
   }
 
-  private func end(_ result: Int32) {
+  /// The connection has ended: so will all the others.
+  private func end() {
     let parked = crew.withLock { crew in
       defer { crew.parked = [] }
       crew.isOver = true
       return crew.parked
     }
     for seat in parked { seat.isCalled.withLock { $0 = true } }
-    clock.withLock { clock in
-      clock.threads -= 1
-      clock.failure = clock.failure == 0 ? min(0, result) : clock.failure
-    }
   }
 
   // MARK: Enough threads
@@ -149,7 +173,7 @@ final class ServingThreads: Sendable {
   }
 
   private func callIn() {
-    while running.load(ordering: .sequentiallyConsistent) < min(Self.wanted, limit) {
+    while running.load(ordering: .sequentiallyConsistent) < wanted {
       guard let (seat, isNew) = crew.withLock({ $0.next(limit: limit) }) else { return }
       running.add(1, ordering: .sequentiallyConsistent)
       if !isNew {
@@ -161,8 +185,13 @@ final class ServingThreads: Sendable {
     }
   }
 
+  /// Whether the host has refused a thread that is wanted.
+  private var isShort: Bool {
+    running.load(ordering: .sequentiallyConsistent) < wanted && crew.withLock { $0.hasNext(limit: limit) }
+  }
+
   private func start(_ seat: Seat) -> Bool {
-    clock.withLock { $0.threads += 1 }
+    watch.withLock { $0.threads += 1 }
     let thread = try? HostThread.start(name: "flatcow-serve") {
       BlockingCall.announced {
         let since = seat.since.load(ordering: .sequentiallyConsistent)
@@ -170,15 +199,16 @@ final class ServingThreads: Sendable {
       } during: {
         self.serve(seat)
       }
+      self.watch.withLock { $0.threads -= 1 }
     }
-    if thread == nil { clock.withLock { $0.threads -= 1 } }
+    if thread == nil { watch.withLock { $0.threads -= 1 } }
     return thread != nil
   }
 
-  // MARK: The clock
+  // MARK: Looks
 
   /// Finds the threads that wait without having said so. Returns whether any is at work.
-  private func look() -> Bool {
+  private func findWaiting() -> Bool {
     let now = time.add(1, ordering: .relaxed).newValue
     var isBusy = false
     for seat in crew.withLock({ $0.seats }) {
@@ -189,28 +219,16 @@ final class ServingThreads: Sendable {
     return isBusy
   }
 
-  /// Stops the clock until a request comes, or the session ends.
+  /// Sleeps until a request comes, or the session ends.
   private func rest() {
-    clockGoes.store(false, ordering: .sequentiallyConsistent)
-    if !look() {
-      clock.wait { clock -> Void? in
-        guard clock.isWanted || clock.threads == 0 else { return nil }
-        clock.isWanted = false
+    isWatched.store(false, ordering: .sequentiallyConsistent)
+    if !findWaiting() {
+      watch.wait { watch -> Void? in
+        guard watch.isCalled || watch.threads == 0 else { return nil }
+        watch.isCalled = false
         return ()
       }
     }
-    clockGoes.store(true, ordering: .sequentiallyConsistent)
-  }
-}
-
-extension ServingThreads.Crew {
-  /// Who is called next: the one that was parked last, or somebody new.
-  fileprivate mutating func next(limit: Int) -> (seat: ServingThreads.Seat, isNew: Bool)? {
-    if isOver { return nil }
-    if let seat = parked.popLast() { return (seat, false) }
-    guard seats.count < limit else { return nil }
-    let seat = ServingThreads.Seat()
-    seats.append(seat)
-    return (seat, true)
+    isWatched.store(true, ordering: .sequentiallyConsistent)
   }
 }

@@ -15,7 +15,8 @@ package enum BlockingCall {
     return key
   }()
 
-  /// Runs `body`; whenever it is about to wait, `handler` is called first, in the same thread. It must not wait itself.
+  /// Runs `body`; whenever it is about to wait, `handler` is called first, in the same thread. It must not wait itself, and
+  /// may take innermost locks only, for the caller may hold any other.
   package static func announced(to handler: @escaping () -> Void, during body: () -> Void) {
     let handler = Handler(handler)
     withExtendedLifetime(handler) {
@@ -28,6 +29,7 @@ package enum BlockingCall {
   /// Whether somebody wants to know.
   static var isAnnounced: Bool { unsafe pthread_getspecific(key) != nil }
 
+  /// Says that the calling thread is about to wait.
   static func announce() {
     guard let handler = unsafe pthread_getspecific(key) else { return }
     unsafe Unmanaged<Handler>.fromOpaque(handler)._withUnsafeGuaranteedRef { $0.call() }

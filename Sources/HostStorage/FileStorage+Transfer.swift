@@ -19,16 +19,23 @@ extension FileStorage {
   /// Where somebody wants to know that the thread will wait for the disk, the page cache is asked first.
   private func readSome(_ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>) throws(Errno) -> Int {
     if BlockingCall.isAnnounced {
-      do throws(Errno) {
-        if tellsCached.load(ordering: .relaxed) {
-          return try Syscall.readCached(descriptor, count, at: offset, into: &output)
-        }
-      } catch {
-        if error.code != EAGAIN { tellsCached.store(false, ordering: .relaxed) }
-      }
+      if let got = readCached(count, at: offset, into: &output) { return got }
       BlockingCall.announce()
     }
     return try Syscall.read(descriptor, count, at: offset, into: &output)
+  }
+
+  /// At least a byte of what the host has in memory; nil where it has none, or cannot tell. Linux 5.10 may answer 0 before
+  /// the end of the file, and some file systems fail for no reason: only bytes are an answer (preadv2(2), "Bugs").
+  private func readCached(_ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>) -> Int? {
+    guard tellsCached.load(ordering: .relaxed) else { return nil }
+    do throws(Errno) {
+      let got = try Syscall.readCached(descriptor, count, at: offset, into: &output)
+      return got > 0 ? got : nil
+    } catch {
+      if error.code == EOPNOTSUPP { tellsCached.store(false, ordering: .relaxed) }
+      return nil
+    }
   }
 
   /// pwrite(2) until all is written.

@@ -40,12 +40,8 @@ struct MountVerbTests {
   func rootHasTheKernelKeepMoreDirtyPages() throws {
     try chain.mount("stream=off")
     let mount = try #require(try MountTable.flatcowMounts().last { $0.mountpoint == chain.mountpoint })
-    func setting(_ name: String) throws -> String {
-      try String(contentsOfFile: "/sys/class/bdi/\(mount.device)/\(name)", encoding: .utf8)
-    }
-    #expect(try setting("max_ratio") == "10\n")
-    // Kernels before 6.2 are not asked.
-    if let strict = try? setting("strict_limit") { #expect(strict == "0\n") }
+    let share = try String(contentsOfFile: "/sys/class/bdi/\(mount.device)/max_ratio", encoding: .utf8)
+    #expect(share == "10\n")
   }
 
   @Test func aBackingFileOptionCompletesByItself() throws {
