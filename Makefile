@@ -68,7 +68,7 @@ tsan: deps ## Whatever runs in several threads, by the thread sanitizer; any rep
 	clang -O1 -Wall -Wextra -Werror -shared -fPIC -o $(TSAN)/libSwiftMutex.so Tests/ThreadSanitizer/SwiftMutex.c
 	SWIFT_BACKTRACE=enable=no FLATCOW_STRIDE=10 TSAN_OPTIONS=exitcode=66 LD_PRELOAD=$(CURDIR)/$(TSAN)/libSwiftMutex.so \
 	  $(TSAN)/debug/flatcowPackageTests.xctest --testing-library swift-testing --filter \
-	  'ConcurrencyTests|StreamJobTests|DiskExportTests|BackingChainTests|FailingStorage|MonitorTests|RequestTracker'
+	  'ConcurrencyTests|StreamJobTests|DiskExportTests|BackingChainTests|FailingStorage|MonitorTests|LockTests|ServingThreads|RequestTracker'
 
 mutants: deps ## Breaks the engine in known ways, and demands that the tests notice each.
 	Tests/Mutants/run.sh
