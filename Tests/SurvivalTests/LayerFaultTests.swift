@@ -98,8 +98,9 @@ struct LayerFaultTests {
     try images.mount("stream=off")
     do {
       let guest = try HostFile(images.disk)
-      try guest.write(disk.ledger.willWrite(bad..<(bad + 8), by: 0), at: bad * SectorLedger.sectorSize)
+      // Before the write: a sync(2) of anybody's on this host writes the page back.
       try file.set(FaultyFile.Fault(kind: .write, sectors: sector..<(sector + 1), isOnce: true))
+      try guest.write(disk.ledger.willWrite(bad..<(bad + 8), by: 0), at: bad * SectorLedger.sectorSize)
       for _ in 1...3 { #expect(throws: HostError(EIO)) { try HostError.check(fsync(guest.descriptor)) } }
     }
     #expect(try images.text("status.json").contains("\"durability\": \"lost\""))
