@@ -199,12 +199,11 @@ extension BackingChain {
     let end = base.flatMap { base in snapshot.layers.firstIndex { $0 === base } } ?? snapshot.layers.count
     var position = range.start.roundedDown(to: unit)
     while position < range.end {
-      let (top, held) = try snapshot.source(at: position, limit: min(range.end - position, Self.populateLimit), to: 1)
+      let (top, limit) = try snapshot.source(at: position, limit: min(range.end - position, Self.populateLimit), to: 1)
       guard case .nowhere = top else {
-        position = (position + held).roundedUp(to: unit)
+        position = (position + limit).roundedUp(to: unit)
         continue
       }
-      let limit = min(held, Self.populateLimit)
       var (kind, count) = try below(at: position, limit: limit, end: end, base: base, snapshot: snapshot)
       // A table of small clusters ends before a unit of large ones does, though what follows is the same.
       while count < min(unit, limit) {

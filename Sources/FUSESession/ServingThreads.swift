@@ -13,7 +13,7 @@ import Synchronization
 /// `limit` threads wait. A thread that is about to wait says so (`BlockingCall`); who waits without a word is found by a
 /// look at all of them now and then, which also makes good what a host that was short of threads or memory has refused.
 ///
-/// Lock order: none of the locks here is held while another is taken, or while a request is worked on.
+/// Lock order: the locks here are innermost, and none is held while a request is worked on.
 final class ServingThreads: Sendable {
   /// Threads beyond `wanted` that are not parked when they have answered, or they would come and go.
   private static let slack = 2

@@ -30,7 +30,7 @@ extension FileStorage {
   private func readCached(_ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>) -> Int? {
     guard tellsCached.load(ordering: .relaxed) else { return nil }
     do throws(Errno) {
-      let got = try Syscall.readCached(descriptor, count, at: offset, into: &output)
+      let got = try Syscall.read(descriptor, count, at: offset, into: &output, waiting: false)
       return got > 0 ? got : nil
     } catch {
       if error.code == EOPNOTSUPP { tellsCached.store(false, ordering: .relaxed) }

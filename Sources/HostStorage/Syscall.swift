@@ -72,28 +72,19 @@ enum Syscall {
     }
   }
 
-  /// Up to `count` bytes into the free part of `output`; 0 at the end of the file.
+  /// Up to `count` bytes into the free part of `output`; 0 at the end of the file. Not `waiting`: only what the host has in
+  /// memory; EAGAIN where it would have to wait for a device, EOPNOTSUPP where the file system cannot tell.
   static func read(
-    _ descriptor: Int32, _ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>
+    _ descriptor: Int32, _ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>, waiting: Bool = true
   ) throws(Errno) -> Int {
     try unsafe output.withUnsafeMutableBufferPointer { buffer, initialized throws(Errno) in
       let room = unsafe UnsafeMutableBufferPointer(rebasing: buffer[initialized...])
       precondition(count <= room.count, "a read needs room for all of its bytes")
-      let got = try checked { unsafe pread(descriptor, room.baseAddress, count, offset) }
-      initialized += got
-      return got
-    }
-  }
-
-  /// As `read`, but only what the host has in memory: EAGAIN where it would have to wait for a device, EOPNOTSUPP where the
-  /// file system cannot tell.
-  static func readCached(
-    _ descriptor: Int32, _ count: Int, at offset: Int, into output: inout OutputSpan<UInt8>
-  ) throws(Errno) -> Int {
-    try unsafe output.withUnsafeMutableBufferPointer { buffer, initialized throws(Errno) in
-      let room = unsafe UnsafeMutableBufferPointer(rebasing: buffer[initialized...])
-      precondition(count <= room.count, "a read needs room for all of its bytes")
-      let got = try checked { unsafe flatcow_read_cached(descriptor, room.baseAddress, count, offset) }
+      let got = try checked {
+        unsafe waiting
+          ? pread(descriptor, room.baseAddress, count, offset)
+          : flatcow_read_cached(descriptor, room.baseAddress, count, offset)
+      }
       initialized += got
       return got
     }
