@@ -82,14 +82,30 @@ package struct WritePlan: Sendable {
   package var filled: GuestRange
   /// Where `filled` begins in the data storage; the bytes are contiguous from there on.
   package var target: HostOffset
-  /// Whether a mapping has to be published; false for a write in place.
-  package var allocates: Bool
+  package var place: Place
 
-  package init(range: GuestRange, filled: GuestRange, target: HostOffset, allocates: Bool) {
+  /// What the target is. The image that made the plan goes by it when the plan is published or abandoned.
+  package enum Place: Sendable {
+    /// Where the guest's bytes are: used once, and only here.
+    case inPlace
+    /// Host clusters of its own that the guest does not see yet, all or in part: kept behind zeros, say.
+    case own
+    /// Clusters that were taken for it, instead of what each held before (with `replacing`) or of nothing.
+    case new(replacing: Bool)
+    /// The external data file, at the guest's own offset.
+    case dataFile
+  }
+
+  package init(range: GuestRange, filled: GuestRange, target: HostOffset, place: Place) {
     self.range = range
     self.filled = filled
     self.target = target
-    self.allocates = allocates
+    self.place = place
+  }
+
+  /// Whether a mapping has to be published.
+  package var allocates: Bool {
+    if case .inPlace = place { false } else { true }
   }
 }
 

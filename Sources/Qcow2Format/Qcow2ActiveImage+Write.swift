@@ -3,9 +3,10 @@ package import ImageFormat
 
 // Writing: `prepare` looks at the first cluster of the range and answers for as many more as can be treated alike.
 //
-//   in place     data of our own: the host cluster is used once, and only here
-//   own cluster  a host cluster of our own that the guest does not see yet: kept behind zeros, or subclusters not written yet
-//   new          everything else: nothing there, zeros, compressed, shared with a snapshot
+//   in place   data of our own: the host cluster is used once, and only here
+//   own        a host cluster of our own that the guest does not see yet: kept behind zeros, or subclusters not written yet
+//   new        everything else: nothing there, zeros, compressed, shared with a snapshot
+//   data file  all but "in place" where guest data lies in an external data file
 extension Qcow2ActiveImage {
   package func prepare(_ range: GuestRange) throws(ImageError) -> WritePlan {
     try changing { () throws(ImageError) in try plan(range) }
@@ -31,22 +32,18 @@ extension Qcow2ActiveImage {
     let first = plan.filled.start.roundedDown(to: clusterSize)
     let hostFirst = plan.target - plan.filled.start.remainder(in: clusterSize)
     let count = plan.filled.roundedOut(to: clusterSize).count.bytes >> header.clusterBits
-    let rules = tables.rules
+    let replaces = if case .new(replacing: true) = plan.place { true } else { false }
     try tables.update(clusters: count, at: first) { cluster, old in
       let step = self.clusterSize * cluster
-      let home = hostFirst + step
       let covered = plan.filled.clamped(to: GuestRange(at: first + step, count: self.clusterSize))
-      let keepsOthers = !old.isCompressed && (!rules.hasHostCluster(old) || old.hostOffset == home)
       let bits = self.subclusterBits(covered)
-      let bitmap = self.header.hasExtendedL2 ? (keepsOthers ? old.bitmap : 0) & ~(bits << 32) | bits : 0
-      return (.data(at: home, bitmap: bitmap), self.dropped(by: old, movingTo: home))
+      let bitmap = self.header.hasExtendedL2 ? (replaces ? 0 : old.bitmap) & ~(bits << 32) | bits : 0
+      return (.data(at: hostFirst + step, bitmap: bitmap), replaces ? self.dropped(by: old) : nil)
     }
   }
 
   package func abandon(_ plan: WritePlan) {
-    guard plan.allocates, !header.usesDataFile else { return }
-    guard let entry = try? tables.entry(at: plan.filled.start) else { return }
-    if entry.isCopied && tables.rules.hasHostCluster(entry) { return }
+    guard case .new = plan.place else { return }
     let start = plan.target - plan.filled.start.remainder(in: clusterSize)
     let count = plan.filled.roundedOut(to: clusterSize).count
     // A refcount that cannot be taken back only leaks the cluster.
@@ -63,7 +60,7 @@ extension Qcow2ActiveImage {
     guard let (target, count) = try tables.ownData(at: range.start, limit: range.count) else { return nil }
     try checkTarget(target, count: count, for: range.start)
     let part = GuestRange(at: range.start, count: count)
-    return WritePlan(range: part, filled: part, target: target, allocates: false)
+    return WritePlan(range: part, filled: part, target: target, place: .inPlace)
   }
 
   private func planInOwnCluster(_ range: GuestRange, entry: L2Entry) throws(ImageError) -> WritePlan {
@@ -72,24 +69,24 @@ extension Qcow2ActiveImage {
     let filled = part.roundedOut(to: allocationUnit)
     let target = entry.hostOffset + filled.start.remainder(in: clusterSize)
     try checkTarget(target, count: filled.count, for: range.start)
-    return WritePlan(range: part, filled: filled, target: target, allocates: true)
+    return WritePlan(range: part, filled: filled, target: target, place: .own)
   }
 
   /// With an external data file, guest data lies at its guest offset.
   private func planInDataFile(_ range: GuestRange, entry: L2Entry) -> WritePlan {
     let part = range.clamped(to: GuestRange(at: range.start.roundedDown(to: clusterSize), count: clusterSize))
     let filled = part.roundedOut(to: allocationUnit)
-    return WritePlan(range: part, filled: filled, target: HostOffset(filled.start.bytes), allocates: true)
+    return WritePlan(range: part, filled: filled, target: HostOffset(filled.start.bytes), place: .dataFile)
   }
 
   private func planNew(_ range: GuestRange, entry: L2Entry) throws(ImageError) -> WritePlan {
-    let isWhole = replacesWhole(entry)
-    let filled = range.roundedOut(to: isWhole ? clusterSize : allocationUnit)
+    let isReplacing = holdsSomething(entry)
+    let filled = range.roundedOut(to: isReplacing ? clusterSize : allocationUnit)
     let clusters = filled.roundedOut(to: clusterSize)
     var wanted = 1
     while wanted < clusters.count.bytes >> header.clusterBits {
       let next = try tables.entry(at: clusters.start + clusterSize * wanted)
-      guard !(next.isCopied && tables.rules.hasHostCluster(next)), replacesWhole(next) == isWhole else { break }
+      guard !(next.isCopied && tables.rules.hasHostCluster(next)), holdsSomething(next) == isReplacing else { break }
       wanted += 1
     }
     let host = try refcounts.allocate(upTo: wanted)
@@ -97,11 +94,11 @@ extension Qcow2ActiveImage {
     let part = filled.clamped(to: reach)
     return WritePlan(
       range: range.clamped(to: reach), filled: part, target: host.start + part.start.remainder(in: clusterSize),
-      allocates: true)
+      place: .new(replacing: isReplacing))
   }
 
-  /// Whether a new cluster for this entry must take over all that the old one holds.
-  private func replacesWhole(_ entry: L2Entry) -> Bool { entry.isCompressed || tables.rules.hasHostCluster(entry) }
+  /// Whether a new cluster for this entry must take over all that an old one holds.
+  private func holdsSomething(_ entry: L2Entry) -> Bool { entry.isCompressed || tables.rules.hasHostCluster(entry) }
 
   /// Makes sure that the L2 table for `offset` exists and is not shared with a snapshot.
   func ownTable(for offset: GuestOffset) throws(ImageError) {
@@ -128,13 +125,13 @@ extension Qcow2ActiveImage {
     return ((1 << UInt64(count)) - 1) << UInt64(first)
   }
 
-  /// What an entry held that is replaced by one at `home` (nil: by none).
-  func dropped(by old: L2Entry, movingTo home: HostOffset?) -> HostRange? {
+  /// What an entry held that goes.
+  func dropped(by old: L2Entry) -> HostRange? {
     if old.isCompressed {
       let cluster = tables.rules.compressed(old)
       return HostRange(at: cluster.start, count: cluster.size)
     }
-    guard !header.usesDataFile, tables.rules.hasHostCluster(old), old.hostOffset != home else { return nil }
+    guard !header.usesDataFile, tables.rules.hasHostCluster(old) else { return nil }
     return HostRange(at: old.hostOffset, count: clusterSize)
   }
 }

@@ -42,7 +42,7 @@ extension Qcow2ActiveImage {
     } else if header.hasZeroFlag {
       entry.word |= L2Entry.Bits.zero
     }
-    return (entry, keeps ? nil : dropped(by: old, movingTo: nil))
+    return (entry, keeps ? nil : dropped(by: old))
   }
 
   private func zeroed(_ old: L2Entry, subclustersIn part: GuestRange) -> L2Entry {

@@ -102,9 +102,13 @@ package final class Qcow2ActiveImage: WritableImage {
   }
 
   package func finish() throws(ImageError) {
-    try flush()
-    // What the first flush dropped is decremented now, and what that changed is written by the next.
-    while refcounts.isChanged { try flush() }
+    // What the first flush dropped is decremented then, and what that changed is written by the next.
+    repeat { try flush() } while refcounts.isChanged
+    // What could not be released until now would be leaked: that is no loss, and no clean image either.
+    if refcounts.hasQuarantine {
+      try flushOrder.release()
+      try flush()
+    }
   }
 
   package func check(backing: RecordedBacking?) throws(ImageError) {

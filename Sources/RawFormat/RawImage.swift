@@ -38,7 +38,7 @@ package final class RawImage: WritableImage {
 
   /// Always in place, all of it.
   package func prepare(_ range: GuestRange) -> WritePlan {
-    WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), allocates: false)
+    WritePlan(range: range, filled: range, target: HostOffset(range.start.bytes), place: .inPlace)
   }
 
   /// Nothing to do, as for every plan in place.

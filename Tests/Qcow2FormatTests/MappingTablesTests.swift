@@ -84,7 +84,7 @@ import Testing
     try change(2000, every: 1)
     #expect(held() == 64)
     let failed = tables.freeze()
-    #expect(failed.tables.count == 64 && failed.tables.allSatisfy { $0.changed?.count == 1 })
+    #expect(failed.tables.count == 64 && failed.tables.allSatisfy { $0.changed.count == 1 })
     try change(3000, every: 2)
     try expectChanges()
     tables.restore(failed)
@@ -95,9 +95,9 @@ import Testing
     try expectChanges()
     #expect(held() == 64)
     for table in epoch.tables {
-      let words = table.words[try #require(table.changed)]
+      let words = table.words[table.changed]
       let bytes = BigEndian.bytes(of: words)
-      try storage.write(bytes.span, at: table.home + ByteCount((table.changed?.lowerBound ?? 0) * 8))
+      try storage.write(bytes.span, at: table.home + ByteCount(table.changed.lowerBound * 8))
     }
     tables.thaw(epoch)
     #expect(held() == 4)

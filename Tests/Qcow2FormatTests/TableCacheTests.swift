@@ -68,9 +68,9 @@ import Testing
     for index in 0..<30 {
       var table = table()
       switch index % 5 {
-      case 0: table.changed = 0..<1
-      case 1: table.isNew = true
-      case 2: table.isFrozen = true
+      case 0: table.state = .changed
+      case 1: table.state = .new
+      case 2: table.state = .writing
       default: break
       }
       cache.insert(table, at: index)
@@ -79,11 +79,7 @@ import Testing
     #expect((0..<30).filter { $0 % 5 < 3 }.allSatisfy { cache[$0] != nil })
     #expect((0..<30).filter { $0 % 5 >= 3 && cache[$0] != nil } == [23, 24, 28, 29], "the others, but the last few")
     #expect(cache.bytes == 4 * size(of: 0), "what must stay counts for nothing")
-    cache.changeAll { _, table in
-      table.changed = nil
-      table.isNew = false
-      table.isFrozen = false
-    }
+    cache.changeAll { $1.state = .clean }
     cache.shrink()
     #expect((0..<30).count { cache[$0] != nil } == 4)
   }
@@ -100,7 +96,7 @@ import Testing
         cache.insert(table(words: words), at: index)
         cache.shrink()
       case 1: if let place = cache.use(index) { cache.change(place) { $0.words[words] = 1 } }
-      case 2: cache.change(index) { $0.changed = $0.changed == nil ? 0..<1 : nil }
+      case 2: cache.change(index) { $0.state = $0.state == .clean ? .changed : .clean }
       default: cache.changeAll { if $0 == index { $1.words[words] = 1 } }
       }
       var anew = TableCache(budget: TableBudget(limit: 0))

@@ -64,11 +64,9 @@ extension Refcounts.State {
   mutating func makeBlock(_ block: Int, at cluster: Int) throws(ImageError) {
     let place = range(of: cluster..<(cluster + 1))
     try reserve(place)
-    var made = RefcountBlock(
-      bytes: [UInt8](repeating: 0, count: header.clusterSize.bytes), order: header.refcountOrder, home: place.start)
-    made.isNew = true
-    made.isChanged = true
-    blocks[block] = made
+    blocks[block] = RefcountBlock(
+      bytes: [UInt8](repeating: 0, count: header.clusterSize.bytes), order: header.refcountOrder, home: place.start,
+      state: .new)
     table[block] = UInt64(place.start.bytes)
     changedEntries.insert(block)
     metadata.insert(cluster)

@@ -7,7 +7,6 @@ struct FrozenCounts {
     let index: Int
     let bytes: [UInt8]
     let home: HostOffset
-    let wasNew: Bool
   }
 
   var blocks: [Block]
@@ -31,11 +30,9 @@ extension Refcounts {
       if state.tableHasMoved {
         frozen.movedTable = HostRange(at: state.tableHome, count: header.clusterSize * state.tableClusters)
       }
-      for (index, block) in state.blocks where block.isChanged || block.isNew {
-        frozen.blocks.append(
-          FrozenCounts.Block(index: index, bytes: block.bytes, home: block.home, wasNew: block.isNew))
-        state.blocks[index]?.isChanged = false
-        state.blocks[index]?.isFrozen = true
+      for (index, block) in state.blocks where block.state.isDue {
+        frozen.blocks.append(FrozenCounts.Block(index: index, bytes: block.bytes, home: block.home))
+        state.blocks[index]?.state.note(.freeze)
       }
       state.changedEntries = []
       state.tableHasMoved = false
@@ -47,10 +44,7 @@ extension Refcounts {
   /// Blocks and table are durable; the tables that were replaced are no longer pointed to.
   func thaw(_ frozen: FrozenCounts) {
     state.withLock { state in
-      for block in frozen.blocks {
-        state.blocks[block.index]?.isFrozen = false
-        state.blocks[block.index]?.isNew = false
-      }
+      for block in frozen.blocks { state.blocks[block.index]?.state.note(.durable) }
       state.quarantine.admit(frozen.replaced)
     }
   }
@@ -58,10 +52,7 @@ extension Refcounts {
   /// They did not become durable: the next flush writes them again.
   func restore(_ frozen: FrozenCounts) {
     state.withLock { state in
-      for block in frozen.blocks {
-        state.blocks[block.index]?.isFrozen = false
-        state.blocks[block.index]?.isChanged = true
-      }
+      for block in frozen.blocks { state.blocks[block.index]?.state.note(.failed) }
       state.changedEntries.formUnion(frozen.entries)
       if frozen.movedTable != nil { state.tableHasMoved = true }
       state.replacedTables = frozen.replaced + state.replacedTables
@@ -75,23 +66,32 @@ extension Refcounts {
 
   /// Decrements what has drained in the quarantine; clusters that become free are punched first, when nobody can have
   /// taken them yet. Called with the flush's turn held, so that no other release is under way.
+  ///
+  /// A count that cannot be read stays as it is, and its cluster in quarantine.
   func release(drainedBy requests: RequestTracker, punching storage: (any Storage)?) throws(ImageError) {
-    let (drops, free) = try state.withLock { (state) throws(ImageError) in
-      let ranges = state.quarantine.takeDrained(requests)
-      var drops: [Int: UInt64] = [:]
-      for range in ranges {
-        for cluster in state.clusters(of: range) { drops[cluster, default: 0] += 1 }
+    var drops: [(cluster: Int, count: UInt64)] = []
+    defer {
+      // What is left could not be released now.
+      state.withLock { state in
+        state.quarantine.admit(
+          drops.flatMap { Array(repeating: state.range(of: $0.cluster..<($0.cluster + 1)), count: Int($0.count)) })
       }
+    }
+    let free = try state.withLock { (state) throws(ImageError) in
+      var sums: [Int: UInt64] = [:]
+      for range in state.quarantine.takeDrained(requests) {
+        for cluster in state.clusters(of: range) { sums[cluster, default: 0] += 1 }
+      }
+      drops = sums.sorted { $0.key > $1.key }.map { ($0.key, $0.value) }
       var free: [Int] = []
-      for (cluster, count) in drops {
-        if try state.count(of: cluster) == count { free.append(cluster) }
-      }
-      return (drops, free.sorted())
+      for (cluster, count) in drops.reversed() where try state.count(of: cluster) == count { free.append(cluster) }
+      return free
     }
     if let storage { punch(free, in: storage) }
     try state.withLock { (state) throws(ImageError) in
-      for (cluster, count) in drops {
-        for _ in 0..<count { try state.decrement(cluster) }
+      while let (cluster, count) = drops.last {
+        try state.decrement(cluster, by: count)
+        drops.removeLast()
       }
     }
   }
@@ -109,5 +109,5 @@ extension Refcounts {
 
   var hasQuarantine: Bool { state.withLock { !$0.quarantine.isEmpty } }
   /// Whether the host lacks a count.
-  var isChanged: Bool { state.withLock { state in state.blocks.contains { $0.value.isChanged } } }
+  var isChanged: Bool { state.withLock { state in state.blocks.contains { $0.value.state.isDue } } }
 }

@@ -115,10 +115,10 @@ extension Refcounts.State {
     }
   }
 
-  mutating func decrement(_ cluster: Int) throws(ImageError) {
-    let old = try count(of: cluster)
-    guard old > 0 else { throw corrupt("the refcount of cluster \(cluster) would fall below 0") }
-    try set(old - 1, of: cluster)
+  mutating func decrement(_ cluster: Int, by count: UInt64 = 1) throws(ImageError) {
+    let old = try self.count(of: cluster)
+    guard old >= count else { throw corrupt("the refcount of cluster \(cluster) would fall below 0") }
+    try set(old - count, of: cluster)
   }
 
   /// Brings a block into memory; false where the table has none.
@@ -145,7 +145,7 @@ extension Refcounts.State {
   /// Lets one clean block go where there are too many.
   private mutating func makeRoom() {
     guard blocks.count >= Refcounts.cachedBlocks else { return }
-    let idle = blocks.first { !$0.value.isChanged && !$0.value.isNew && !$0.value.isFrozen }
+    let idle = blocks.first { $0.value.state == .clean }
     if let idle { blocks[idle.key] = nil }
   }
 }

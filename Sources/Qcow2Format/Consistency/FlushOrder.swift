@@ -92,6 +92,12 @@ final class FlushOrder: Sendable {
     }
     tables.thaw(epoch)
     refcounts.admit(epoch.dropped)
+    // All of the epoch is durable. What cannot be released now stays in quarantine.
+    try? release()
+  }
+
+  /// Releases what nobody can look at any more; a flush does it, too. Not while one runs.
+  func release() throws(ImageError) {
     try refcounts.release(drainedBy: requests, punching: punches ? storage : nil)
   }
 
@@ -129,9 +135,8 @@ final class FlushOrder: Sendable {
   private func writeMappings(_ epoch: Epoch) throws(StorageError) {
     var isWritten = false
     for table in epoch.tables where !table.isNew {
-      guard let changed = table.changed else { continue }
       try storage.write(
-        BigEndian.bytes(of: table.words[changed]).span, at: table.home + ByteCount(changed.lowerBound * 8))
+        BigEndian.bytes(of: table.words[table.changed]).span, at: table.home + ByteCount(table.changed.lowerBound * 8))
       isWritten = true
     }
     for (index, entry) in epoch.l1 {

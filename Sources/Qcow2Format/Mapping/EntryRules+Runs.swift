@@ -86,6 +86,14 @@ extension EntryRules {
   }
 }
 
+extension EntryRules {
+  /// In an external data file the guest's bytes lie at their own offset (specification, "External data file").
+  func checkPlace(_ host: HostOffset, of guest: GuestOffset) throws(EntryFault) {
+    guard usesDataFile, host.bytes != guest.bytes else { return }
+    throw EntryFault(reason: "a place in the external data file that is not its own")
+  }
+}
+
 /// What is wrong with an L2 entry.
 struct EntryFault: Error {
   let reason: String

@@ -10,7 +10,7 @@ struct Epoch {
     let words: SparseWords
     let home: HostOffset
     let isNew: Bool
-    let changed: Range<Int>?
+    let changed: Range<Int>
   }
 
   var tables: [Table]
@@ -28,10 +28,15 @@ extension MappingTables {
     let entry = try withTable(position.l1Index) { (state, place) throws(ImageError) in
       place.map { self.rules.entry(position.entry, in: state.tables[$0].words) } ?? .unallocated
     }
-    if let fault = rules.fault(in: entry) {
-      throw corrupt("the mapping of its guest offset \(offset.bytes) has \(fault)", at: offset)
+    do throws(EntryFault) {
+      if let reason = rules.fault(in: entry) { throw EntryFault(reason: reason) }
+      if rules.hasHostCluster(entry) {
+        try rules.checkPlace(entry.hostOffset, of: offset.roundedDown(to: header.clusterSize))
+      }
+      return entry
+    } catch {
+      throw corrupt("the mapping of its guest offset \(offset.bytes) has \(error.reason)", at: offset)
     }
-    return entry
   }
 
   /// Whether the L2 table for `offset` exists and is used by the active mapping alone.
@@ -49,10 +54,7 @@ extension MappingTables {
       let shared = place.map { state.tables[$0] }
       if let shared { state.dropped.append(HostRange(at: shared.home, count: self.header.clusterSize)) }
       let empty = SparseWords(count: self.header.clusterSize.bytes / 8)
-      var own = L2Table(words: shared?.words ?? empty, home: home)
-      own.isNew = true
-      own.changed = 0..<own.words.count
-      state.tables.insert(own, at: index)
+      state.tables.insert(L2Table(words: shared?.words ?? empty, home: home, isNew: true), at: index)
       state.l1[index] = UInt64(home.bytes) | L2Entry.Bits.copied
       state.changedL1.insert(index)
       return true
@@ -85,12 +87,12 @@ extension MappingTables {
     state.withLock { state in
       var epoch = Epoch(tables: [], l1: [], dropped: state.dropped)
       state.tables.changeAll { index, table in
-        guard table.changed != nil || table.isNew else { return }
+        guard table.state.isDue, let changed = table.changed else { return }
         epoch.tables.append(
           Epoch.Table(
-            index: index, words: table.words, home: table.home, isNew: table.isNew, changed: table.changed))
+            index: index, words: table.words, home: table.home, isNew: table.state == .new, changed: changed))
         table.changed = nil
-        table.isFrozen = true
+        table.state.note(.freeze)
       }
       epoch.l1 = state.changedL1.sorted().map { ($0, state.l1[$0]) }
       state.changedL1 = []
@@ -102,12 +104,7 @@ extension MappingTables {
   /// The epoch is durable: its tables may be let go again.
   func thaw(_ epoch: Epoch) {
     state.withLock { state in
-      for frozen in epoch.tables {
-        state.tables.change(frozen.index) { table in
-          table.isFrozen = false
-          table.isNew = false
-        }
-      }
+      for frozen in epoch.tables { state.tables.change(frozen.index) { $0.state.note(.durable) } }
       state.tables.shrink()
     }
   }
@@ -118,9 +115,8 @@ extension MappingTables {
     state.withLock { state in
       for frozen in epoch.tables {
         state.tables.change(frozen.index) { table in
-          table.changed = table.changed?.union(frozen.changed) ?? frozen.changed
-          table.isFrozen = false
-          if newTablesAreDurable { table.isNew = table.isNew && !frozen.isNew }
+          table.changed = frozen.changed.union(table.changed)
+          table.state.note(newTablesAreDurable ? .failedWhenLinked : .failed)
         }
       }
       state.changedL1.formUnion(epoch.l1.map(\.index))
@@ -141,6 +137,7 @@ extension L2Table {
     rules.store(entry, at: index, in: &words)
     let width = rules.wordsPerEntry
     changed = (index * width..<(index + 1) * width).union(changed)
+    state.note(.change)
   }
 }
 

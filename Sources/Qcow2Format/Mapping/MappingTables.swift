@@ -77,7 +77,9 @@ final class MappingTables: Sendable {
     throws(ImageError) -> Run
   {
     do throws(EntryFault) {
-      return try rules.run(in: words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
+      let run = try rules.run(in: words, entry: position.entry, offsetInCluster: position.offsetInCluster, limit: limit)
+      if case .data(let host) = run.mapping { try rules.checkPlace(host, of: offset) }
+      return run
     } catch {
       throw corrupt("the mapping of its guest offset \(offset.bytes) has \(error.reason)", at: offset)
     }

@@ -4,21 +4,20 @@ import HostStorage
 struct L2Table {
   var words: SparseWords
   var home: HostOffset
-  /// The L1 entry on the host does not point to `home` yet.
-  var isNew = false
-  /// The words that differ from the host.
+  var state: WriteState
+  /// The words that differ from the host, or from what a running flush writes; all of a new table's.
   var changed: Range<Int>?
-  /// A running flush writes it.
-  var isFrozen = false
   fileprivate var lastUse = 0
 
-  init(words: SparseWords, home: HostOffset) {
+  /// One that the host has, or a new one.
+  init(words: SparseWords, home: HostOffset, isNew: Bool = false) {
     self.words = words
     self.home = home
+    state = isNew ? .new : .clean
+    changed = isNew ? 0..<words.count : nil
   }
 
-  /// The host has the same, so that it can be loaded again.
-  fileprivate var isIdle: Bool { changed == nil && !isNew && !isFrozen }
+  fileprivate var isIdle: Bool { state == .clean }
 
   /// What it takes of the budget: nothing while it must stay, for then letting others go would not help.
   fileprivate var charge: Int { isIdle ? words.bytes + Self.overhead : 0 }

@@ -7,17 +7,13 @@ struct RefcountBlock {
   var bytes: [UInt8]
   let order: Int
   let home: HostOffset
-  /// The refcount table on the host does not point here yet.
-  var isNew = false
-  /// Differs from the host.
-  var isChanged = false
-  /// A running flush writes it.
-  var isFrozen = false
+  var state: WriteState
 
-  init(bytes: [UInt8], order: Int, home: HostOffset) {
+  init(bytes: [UInt8], order: Int, home: HostOffset, state: WriteState = .clean) {
     self.bytes = bytes
     self.order = order
     self.home = home
+    self.state = state
   }
 
   static func largest(order: Int) -> UInt64 { order == 6 ? .max : (1 << (1 << UInt64(order))) - 1 }
@@ -33,7 +29,7 @@ struct RefcountBlock {
       }
     }
     set {
-      isChanged = true
+      state.note(.change)
       switch order {
       case 3: bytes[index] = UInt8(newValue)
       case 4: BigEndian.store(UInt16(newValue), into: &bytes, at: index * 2)
