@@ -59,7 +59,7 @@ extension Errno {
       switch error.code {
       case .host: Errno(passedOn.contains(error.errno) ? error.errno : EIO)
       case .locked: Errno(EBUSY)
-      case .syncLost: Errno(EIO)
+      case .syncLost, .cut: Errno(EIO)
       }
   }
 }

@@ -19,13 +19,16 @@ extension FileStorage {
 
   /// FALLOC_FL_ZERO_RANGE, else zeros are written.
   package func zero(_ range: HostRange) throws(StorageError) {
+    try checkLength(before: "zero")
     try failing("zero", at: range.start) { () throws(Errno) in
       try allocate(FLATCOW_FALLOC_ZERO_RANGE, range) { () throws(Errno) in try writeZeros(range) }
     }
+    if !range.isEmpty { noteEnd(range.end) }
   }
 
   /// FALLOC_FL_PUNCH_HOLE, else zeros are written.
   package func punch(_ range: HostRange) throws(StorageError) {
+    try checkLength(before: "punch")
     try failing("punch", at: range.start) { () throws(Errno) in
       try allocate(FLATCOW_FALLOC_PUNCH_HOLE | FLATCOW_FALLOC_KEEP_SIZE, range) { () throws(Errno) in
         let whole = HostRange(at: HostOffset(0), count: ByteCount(try currentSize()))
@@ -36,6 +39,7 @@ extension FileStorage {
 
   /// fallocate(2), else a file that is too short gets a zero at the range's end.
   package func reserve(_ range: HostRange) throws(StorageError) {
+    try checkLength(before: "reserve space in")
     try failing("reserve space in", at: range.start) { () throws(Errno) in
       try allocate(0, range) { () throws(Errno) in
         // Not by ftruncate(2): it would cut off what another thread has written further on since the look.
@@ -43,13 +47,17 @@ extension FileStorage {
         if try currentSize() < range.end.bytes { try writeZeros(last) }
       }
     }
+    if !range.isEmpty { noteEnd(range.end) }
   }
 
   /// ftruncate(2). On a device: ENOSPC for more than there is, and nothing to do for less.
   package func resize(to size: ByteCount) throws(StorageError) {
+    try checkLength(before: "resize")
+    knownEnd.min(size.bytes, ordering: .sequentiallyConsistent)
     try failing("resize") { () throws(Errno) in
       try setSize(size.bytes)
     }
+    noteEnd(HostOffset(size.bytes))
   }
 
   /// SEEK_DATA and SEEK_HOLE, which a device does not have.

@@ -6,11 +6,12 @@ extension FileStorage {
   package func read(
     _ count: ByteCount, at offset: HostOffset, into output: inout OutputSpan<UInt8>
   ) throws(StorageError) {
+    try checkReadable(to: offset + count)
     try failing("read", at: offset) { () throws(Errno) in
       var done = 0
       while done < count.bytes {
         let got = try readSome(count.bytes - done, at: offset.bytes + done, into: &output)
-        if got == 0 { break }
+        if got == 0 { return noteEndMet(at: offset + ByteCount(done)) }
         done += got
       }
     }
@@ -40,7 +41,9 @@ extension FileStorage {
 
   /// pwrite(2) until all is written.
   package func write(_ bytes: Span<UInt8>, at offset: HostOffset) throws(StorageError) {
+    try checkLength(before: "write")
     try failing("write", at: offset) { () throws(Errno) in try writeAll(bytes, at: offset) }
+    if !bytes.isEmpty { noteEnd(offset + ByteCount(bytes.count)) }
   }
 
   func writeAll(_ bytes: Span<UInt8>, at offset: HostOffset) throws(Errno) {
@@ -58,12 +61,15 @@ extension FileStorage {
 
   /// FICLONERANGE; false for whatever reason: the caller's way through a buffer then finds out on which side.
   package func clone(_ count: ByteCount, from source: any Storage, at sourceOffset: HostOffset, to offset: HostOffset)
-    -> Bool
+    throws(StorageError) -> Bool
   {
     guard let source = source as? FileStorage else { return false }
+    try source.checkReadable(to: sourceOffset + count)
+    try checkLength(before: "write")
     do throws(Errno) {
       try Syscall.cloneRange(
         count.bytes, from: source.descriptor, at: sourceOffset.bytes, to: descriptor, at: offset.bytes)
+      noteEnd(offset + count)
       return true
     } catch {
       if [EOPNOTSUPP, ENOSYS, ENOTTY, EXDEV].contains(error.code) {

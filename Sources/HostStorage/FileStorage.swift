@@ -22,6 +22,10 @@ package final class FileStorage: Storage {
   let tellsCached = Atomic<Bool>(true)
   /// The bytes that hold our part of QEMU's image locks.
   let lockedBytes = Mutex<Set<Int>>([])
+  /// How long the file is at least: what it was, and what was written since.
+  let knownEnd: Atomic<Int>
+  /// Where another program has cut it, `.max` where none has.
+  let lostFrom = Atomic<Int>(.max)
   private let isClosed = Atomic<Bool>(false)
 
   /// Opens the file that an operator named. `/dev/fd/N` stands for descriptor N of this process, which is duplicated.
@@ -90,6 +94,7 @@ package final class FileStorage: Storage {
     isReadOnly = readOnly
     identity = StorageIdentity(status)
     isBlockDevice = LocatedFile.Kind(status) == .blockDevice
+    knownEnd = Atomic(Int(status.st_size))
   }
 
   deinit { close() }
@@ -136,6 +141,7 @@ package final class FileStorage: Storage {
       }
       if failure != 0 { throw StorageError(code: .syncLost, errno: failure, operation: "sync", path: path) }
     }
+    try checkLength(before: "sync")
   }
 
   /// Names the operation and the place of a failure.

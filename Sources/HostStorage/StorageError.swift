@@ -10,6 +10,8 @@ package struct StorageError: Error, Equatable, Sendable {
     case locked
     /// An earlier sync failed; nothing written since can be trusted to be durable.
     case syncLost
+    /// Another program has cut the file off while it was open: what lay behind is lost, and it takes no change any more.
+    case cut
   }
 
   package var code: Code
@@ -44,6 +46,7 @@ extension StorageError: CustomStringConvertible {
       case .host: reason(of: errno)
       case .locked: "another program is using it"
       case .syncLost: "some of what was written is lost, nobody knows which: \(reason(of: errno))"
+      case .cut: "another program has cut the file off while it was in use, and what lay behind is lost"
       }
     let more = detail.map { " (\($0))" } ?? ""
     return "cannot \(operation) \(printable(Array(path.utf8)))\(place): \(reason)\(more)"

@@ -80,7 +80,7 @@ import Testing
   @Test func anotherKindOfStorageIsNotCloned() throws {
     let (file, memory) = (try open(), MemoryStorage([1, 2, 3]))
     #expect(!file.mayClone(from: memory))
-    #expect(!file.clone(3, from: memory, at: HostOffset(0), to: HostOffset(0)))
+    #expect(try !file.clone(3, from: memory, at: HostOffset(0), to: HostOffset(0)))
   }
 }
 

@@ -11,8 +11,11 @@ package final class MemoryStorage: Storage {
   private let file: Int
   private let state: Mutex<State>
 
-  private struct State {
+  fileprivate struct State {
     var content: SparseBytes
+    /// How long the file is at least, and where somebody else has cut it off.
+    var knownEnd: Int
+    var lostFrom = Int.max
     var faults: FaultPlan?
     var capacity: Int?
     var syncFailure: Int32?
@@ -34,7 +37,7 @@ package final class MemoryStorage: Storage {
     file = journal.addFile()
     isReadOnly = readOnly
     identity = StorageIdentity(device: 0, inode: Self.inodes.add(1, ordering: .relaxed).newValue)
-    state = Mutex(State(content: content))
+    state = Mutex(State(content: content, knownEnd: content.size))
   }
 
   package convenience init(_ bytes: [UInt8], path: String = "memory", readOnly: Bool = false) {
@@ -65,6 +68,14 @@ package final class MemoryStorage: Storage {
   /// Runs before every call, on its thread and without a lock: it may block, and may look at the storage.
   package func setHook(_ hook: (@Sendable (StorageAction, HostRange) -> Void)?) { state.withLock { $0.hook = hook } }
 
+  /// As when somebody else cuts the file off, or makes it longer again.
+  package func cut(to size: Int) {
+    state.withLock { state in
+      state.content.resize(to: size)
+      state.clock += 1
+    }
+  }
+
   /// As when somebody else removes the file.
   package func unlink() { state.withLock { $0.links = 0 } }
 
@@ -89,7 +100,9 @@ package final class MemoryStorage: Storage {
     _ count: ByteCount, at offset: HostOffset, into output: inout OutputSpan<UInt8>
   ) throws(StorageError) {
     let range = HostRange(at: offset, count: count)
-    let bytes = try perform(.read, "read", range) { state, short in
+    let bytes = try perform(.read, "read", range) { (state, short) throws(Refusal) in
+      if range.end.bytes > state.content.size { state.lookForCut() }
+      if range.end.bytes > state.lostFrom { throw .cut }
       let whole = min(range.end.bytes, state.content.size)
       let end = short == nil ? whole : (offset.bytes + whole) / 2
       return offset.bytes < end ? state.content.bytes(in: offset.bytes..<end) : []
@@ -132,7 +145,8 @@ package final class MemoryStorage: Storage {
   }
 
   package func sync() throws(StorageError) {
-    let failure = try perform(.sync, "sync", HostRange(0..<0)) { state, _ in
+    let failure = try perform(.sync, "sync", HostRange(0..<0)) { (state, _) throws(Refusal) in
+      try state.checkLength()
       if state.syncFailure == nil { state.syncFailure = state.faults?.fault(of: .sync)?.errno }
       if state.syncFailure == nil { self.journal.append(.sync, file: self.file) }
       return state.syncFailure
@@ -163,12 +177,14 @@ package final class MemoryStorage: Storage {
     let range = HostRange(at: offset, count: ByteCount(operation.range.count))
     try perform(action, name, range) { (state, short) throws(Refusal) in
       guard !self.isReadOnly else { throw Refusal(errno: EBADF) }
+      try state.checkLength()
       if let capacity = state.capacity, operation.takesSpace {
         let needed = state.content.missing(in: operation.range)
         guard needed == 0 || state.content.allocated + needed <= capacity else { throw Refusal(errno: ENOSPC) }
       }
       if let done = short == nil ? operation : operation.firstHalf {
         done.apply(to: &state.content)
+        state.noteEnd(of: done)
         self.journal.append(done, file: self.file)
         state.clock += 1
       }
@@ -176,7 +192,12 @@ package final class MemoryStorage: Storage {
     }
   }
 
-  private struct Refusal: Error { let errno: Int32 }
+  fileprivate struct Refusal: Error {
+    var code = StorageError.Code.host
+    let errno: Int32
+
+    static let cut = Refusal(code: .cut, errno: EIO)
+  }
 
   /// `body` is told the errno of a call that falls short.
   private func perform<Result: Sendable>(
@@ -192,8 +213,29 @@ package final class MemoryStorage: Storage {
         return try body(&state, fault?.errno)
       }
     } catch {
-      throw StorageError(errno: error.errno, operation: name, path: path, offset: action == .sync ? nil : range.start)
+      throw StorageError(
+        code: error.code, errno: error.errno, operation: name, path: path, offset: action == .sync ? nil : range.start)
     }
+  }
+}
+
+extension MemoryStorage.State {
+  fileprivate mutating func lookForCut() {
+    if content.size < knownEnd { lostFrom = min(lostFrom, content.size) }
+  }
+
+  /// Only what was done here counts; somebody else may have let the file grow.
+  fileprivate mutating func noteEnd(of operation: StorageOperation) {
+    if case .resize(let size) = operation {
+      knownEnd = size
+    } else if operation.takesSpace, !operation.range.isEmpty {
+      knownEnd = max(knownEnd, operation.range.upperBound)
+    }
+  }
+
+  fileprivate mutating func checkLength() throws(MemoryStorage.Refusal) {
+    lookForCut()
+    if lostFrom < .max { throw .cut }
   }
 }
 

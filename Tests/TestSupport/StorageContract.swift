@@ -11,7 +11,7 @@ package struct StorageClause: Sendable, CustomTestStringConvertible {
     self.check = check
   }
 
-  package static let all = reading + writing + zeroing + sizing
+  package static let all = reading + writing + zeroing + sizing + cutting
 
   private static let reading = [
     Self("what was written is read") { storage in
@@ -150,6 +150,60 @@ package struct StorageClause: Sendable, CustomTestStringConvertible {
     Self("there is not more free space than there is") { storage in
       let space = try storage.space()
       #expect(space.free <= space.total && space.total > 0)
+    },
+  ]
+
+  /// Somebody else cuts the file off, or lets it grow.
+  private static func resize(_ storage: any Storage, to size: Int) throws {
+    if let memory = storage as? MemoryStorage {
+      memory.cut(to: size)
+    } else {
+      try FileStorage.open(storage.path, readOnly: false).resize(to: ByteCount(size))
+    }
+  }
+
+  private static func expectCut(_ what: String, _ body: () throws -> Void) {
+    do {
+      try body()
+      Issue.record("\(what): no error")
+    } catch {
+      #expect((error as? StorageError)?.code == .cut, "\(what): \(error)")
+    }
+  }
+
+  private static let cutting = [
+    Self("a file that somebody else has cut takes no change any more") { storage in
+      try storage.write([UInt8](repeating: 5, count: 10_000), at: 0)
+      try resize(storage, to: 5000)
+      expectCut("write before the cut") { try storage.write([1], at: 0) }
+      expectCut("write behind it") { try storage.write([1], at: 20_000) }
+      expectCut("zero") { try storage.zero(HostRange(0..<4096)) }
+      expectCut("punch") { try storage.punch(HostRange(0..<4096)) }
+      expectCut("reserve") { try storage.reserve(HostRange(0..<20_000)) }
+      expectCut("clone") { _ = try storage.clone(4096, from: storage, at: HostOffset(0), to: HostOffset(8192)) }
+      expectCut("sync") { try storage.sync() }
+      #expect(try storage.size() == 5000)
+      #expect(try storage.bytes(at: 4000, count: 1000) == [UInt8](repeating: 5, count: 1000))
+    },
+    Self("what was cut off is lost for good, by whatever call that is seen") { storage in
+      try storage.write([UInt8](repeating: 5, count: 10_000), at: 0)
+      try resize(storage, to: 5000)
+      // A read that meets the end; before it is over it may bring what there is.
+      _ = try? storage.bytes(at: 4000, count: 3000)
+      try resize(storage, to: 10_000)
+      expectCut("read behind the cut") { _ = try storage.bytes(at: 6000, count: 10) }
+      expectCut("read across it") { _ = try storage.bytes(at: 4990, count: 20) }
+      expectCut("write") { try storage.write([1], at: 0) }
+      #expect(try storage.bytes(at: 0, count: 5000) == [UInt8](repeating: 5, count: 5000))
+    },
+    Self("a file that somebody else lets grow, and one that is cut to what it was, are used as before") { storage in
+      try storage.write([UInt8](repeating: 5, count: 5000), at: 0)
+      try resize(storage, to: 10_000)
+      try storage.write([1], at: 0)
+      try resize(storage, to: 5000)
+      try storage.write([2], at: 1)
+      try storage.sync()
+      #expect(try storage.bytes(at: 0, count: 3) == [1, 2, 5])
     },
   ]
 }
