@@ -16,6 +16,8 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
     case fresh
     /// Clusters shared with an internal snapshot.
     case snapshot
+    /// The same, and directly before a shared one, on the disk and on the host, one that is the active image's own.
+    case sharedBehindOwn
     case compressed
     /// QEMU was killed, and its refcounts were deferred: they are wrong.
     case dirty
@@ -23,6 +25,8 @@ struct CrashGeometry: CustomStringConvertible, Sendable {
     case dataFile
     /// Every cluster that the refcount table can count is taken, most by leaks.
     case full
+    /// Every refcount block has a single free cluster.
+    case scattered
   }
 
   var description: String {

@@ -34,7 +34,11 @@ struct CrashImages: Sendable {
       let storage = try creation(geometry)
       try leak(in: storage)
       active = [storage.content]
-    case .snapshot, .compressed, .dirty, .dataFile: try createByQemu(geometry)
+    case .scattered:
+      let storage = try creation(geometry)
+      try scatter(in: storage, blocks: 80)
+      active = [storage.content]
+    case .snapshot, .sharedBehindOwn, .compressed, .dirty, .dataFile: try createByQemu(geometry)
     }
   }
 
@@ -80,6 +84,20 @@ struct CrashImages: Sendable {
     try image.finish()
   }
 
+  /// Takes the clusters that so many refcount blocks count, and gives one of each back.
+  private func scatter(in storage: MemoryStorage, blocks: Int) throws {
+    let header = try Qcow2Header.read(from: storage)
+    let image = try Qcow2ActiveImage(header: header, storage: storage, dataStorage: nil, options: .init())
+    let perBlock = (header.clusterSize.bytes * 8) >> header.refcountOrder
+    var spare: [Int: WritePlan] = [:]
+    while spare.keys.max() ?? 0 < blocks {
+      let plan = try image.prepare(GuestRange(at: GuestOffset(0), count: header.clusterSize))
+      spare[plan.target.bytes / header.clusterSize.bytes / perBlock] = plan
+    }
+    for plan in spare.values { image.abandon(plan) }
+    try image.finish()
+  }
+
   /// Every other cluster is written by QEMU; then there is a snapshot of it, or QEMU is killed.
   private mutating func createByQemu(_ geometry: CrashGeometry) throws {
     let folder = try CrashFolder(below)
@@ -89,6 +107,7 @@ struct CrashImages: Sendable {
     try folder.run(
       "qemu-img", "create", "-q", "-f", "qcow2", "-F", below[0].format, "-b", below[0].name, "-o", options,
       "top.qcow2", "\(geometry.diskSize)")
+    if geometry.history == .sharedBehindOwn { return try shareBehindOwn(geometry, in: folder) }
     var commands: [String] = []
     for start in stride(from: 0, to: geometry.diskSize, by: 2 * geometry.clusterSize) {
       let (value, count) = (
@@ -102,6 +121,26 @@ struct CrashImages: Sendable {
       "qemu-io", ["-t", "unsafe", "-f", "qcow2"] + commands + ["top.qcow2"], mayFail: geometry.history == .dirty)
     if geometry.history == .snapshot { try folder.run("qemu-img", "snapshot", "-c", "one", "top.qcow2") }
     active = try folder.contents(of: geometry.history == .dataFile ? ["top.qcow2", "top.data"] : ["top.qcow2"])
+  }
+
+  /// QEMU takes the lowest free clusters. Four are freed again, of which the snapshot takes two, the L2 table one, and the
+  /// last one, before that of guest cluster 10, what is written to guest cluster 9.
+  private mutating func shareBehindOwn(_ geometry: CrashGeometry, in folder: CrashFolder) throws {
+    let size = geometry.clusterSize
+    func write(_ cluster: Int) -> [String] { ["-c", "write -P \(cluster + 3) \(cluster * size) \(size)"] }
+    let shared = [10, 0, 2, 4, 6, 8, 12]
+    let freed = [1, 3, 5, 7]
+    let commands = (freed + shared).flatMap(write) + freed.flatMap { ["-c", "discard \($0 * size) \(size)"] }
+    try folder.run("qemu-io", ["-t", "unsafe", "-f", "qcow2"] + commands + ["top.qcow2"])
+    try folder.run("qemu-img", "snapshot", "-c", "one", "top.qcow2")
+    try folder.run("qemu-io", ["-t", "unsafe", "-f", "qcow2"] + write(9) + ["top.qcow2"])
+    for (clusters, isData) in [(shared + [9], true), (freed, false)] {
+      for cluster in clusters {
+        let bytes = repeatElement(isData ? UInt8(cluster + 3) : 0, count: size)
+        disk.replaceSubrange(cluster * size..<(cluster + 1) * size, with: bytes)
+      }
+    }
+    active = try folder.contents(of: ["top.qcow2"])
   }
 
   /// The chain when the active image, opened for writing, has what is below from number `kept` on.

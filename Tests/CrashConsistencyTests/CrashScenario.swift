@@ -38,7 +38,16 @@ struct CrashScenario: CustomStringConvertible, Sendable {
       name: "shared with a snapshot",
       geometries: [
         CrashGeometry(history: .snapshot), CrashGeometry(clusterSize: 512, diskSize: 32 << 10, history: .snapshot),
+        CrashGeometry(history: .sharedBehindOwn),
       ]),
+    CrashScenario(
+      name: "many refcount blocks",
+      geometries: [CrashGeometry(clusterSize: 512, refcountBits: 64, diskSize: 36 << 10, history: .scattered)],
+      length: 1, isForQemu: false,
+      ending: { _ in
+        let disk = GuestRange(at: GuestOffset(0), count: ByteCount(36 << 10))
+        return [.write(disk), .flush, .zero(disk, reserving: false)]
+      }),
     CrashScenario(
       name: "discard and reuse", geometries: [CrashGeometry(), small, CrashGeometry(version: 2, diskSize: 64 << 10)],
       zeros: 6, populates: 0, flushes: 4),
