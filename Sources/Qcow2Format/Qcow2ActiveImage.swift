@@ -32,13 +32,18 @@ package final class Qcow2ActiveImage: WritableImage {
   let flushOrder: FlushOrder
   private let inflater: Inflater
   private let recorded: Mutex<RecordedBacking?>
-  private let preparation = Mutex(Preparation())
+  private let preparation: Monitor<Preparation>
   private let isPrepared = Atomic<Bool>(false)
   private let takesWrites = Atomic<Bool>(true)
 
   /// What has to happen before the first write.
   private struct Preparation {
-    var bitmaps: [HostRange] = []
+    enum Stage { case due, running, done }
+    var stage = Stage.due
+    /// All tables were looked into.
+    var isSurveyed: Bool
+    /// What is freed.
+    var bitmaps: [HostRange]
   }
 
   package var format: String { "qcow2" }
@@ -48,17 +53,15 @@ package final class Qcow2ActiveImage: WritableImage {
   package var backing: RecordedBacking? { recorded.withLock { $0 } }
 
   /// Opens the image for writing. An image that was left dirty by lazy refcounts is repaired first. Refused are one that is
-  /// marked corrupt, one whose metadata contradicts itself, and one with bitmaps that `options` does not let go.
+  /// marked corrupt, one in which a write could destroy what is somebody else's, or let the file grow over what it has lost, and
+  /// one with bitmaps that `options` does not let go. A refused image has not been changed.
   package init(header: Qcow2Header, storage: any Storage, dataStorage: (any Storage)?, options: Options)
     throws(ImageError)
   {
     precondition(header.usesDataFile == (dataStorage != nil), "an external data file is given exactly when it is used")
     try Self.checkMayWrite(header, path: storage.path, options: options)
     var header = header
-    if header.isMarkedDirty {
-      try RefcountRepair.clean(header, in: storage, sector: HeaderSector(header: header, storage: storage))
-      header = try Qcow2Header.read(from: storage)
-    }
+    let survey = try ImageSurvey.opening(&header, in: storage, dataFileSize: Self.size(of: dataStorage))
     self.header = header
     self.storage = storage
     self.dataStorage = dataStorage ?? storage
@@ -70,9 +73,16 @@ package final class Qcow2ActiveImage: WritableImage {
       tables: tables, refcounts: refcounts, sector: sector, dataStorage: self.dataStorage, requests: requests,
       punches: options.punches)
     inflater = Inflater(header: header, storage: storage)
-    let bitmaps = header.hasBitmaps ? try header.bitmapRanges(in: storage) : []
-    preparation.withLock { $0.bitmaps = bitmaps }
-    try refcounts.learnMetadata(l1: tables.state.read { $0.l1 })
+    preparation = Monitor(Preparation(isSurveyed: survey.isWhole, bitmaps: survey.bitmapRanges))
+    refcounts.fence(survey.metadata.keys)
+  }
+
+  private static func size(of storage: (any Storage)?) throws(ImageError) -> ByteCount? {
+    do {
+      return try storage?.status().size
+    } catch {
+      throw ImageError(error)
+    }
   }
 
   private static func checkMayWrite(_ header: Qcow2Header, path: String, options: Options) throws(ImageError) {
@@ -126,19 +136,45 @@ package final class Qcow2ActiveImage: WritableImage {
     recorded.withLock { $0 = backing }
   }
 
-  /// Before the first write: clears the feature bits that a program that does not know them has to clear, and frees bitmaps.
+  /// Before the first write: looks into the tables where that was too much at the opening, clears the feature bits that a program
+  /// that does not know them has to clear, and frees bitmaps. One thread does it, and the others wait.
   func prepareForWriting() throws(ImageError) {
     if isPrepared.load(ordering: .acquiring) { return }
-    try preparation.withLock { (preparation) throws(ImageError) in
-      if isPrepared.load(ordering: .relaxed) { return }
-      if header.autoclear & ~FeatureBits.Autoclear.known != 0 {
-        try sector.clearAutoclear(keeping: FeatureBits.Autoclear.known)
+    let isDone = preparation.wait { preparation -> Bool? in
+      switch preparation.stage {
+      case .done: return true
+      case .running: return nil
+      case .due:
+        preparation.stage = .running
+        return false
       }
-      if header.hasBitmaps {
-        try sector.dropBitmaps()
-        refcounts.admit(preparation.bitmaps)
-      }
+    }
+    if isDone { return }
+    do throws(ImageError) {
+      try prepare()
+      preparation.withLock { $0.stage = .done }
       isPrepared.store(true, ordering: .releasing)
+    } catch {
+      preparation.withLock { $0.stage = .due }
+      throw error
+    }
+  }
+
+  private func prepare() throws(ImageError) {
+    if !preparation.read({ $0.isSurveyed }) {
+      let dataFile = header.usesDataFile ? dataStorage : nil
+      var survey = try ImageSurvey(of: header, in: storage, dataFileSize: Self.size(of: dataFile))
+      try survey.lookInside()
+      if let objection = survey.report.objectionToWriting {
+        takesWrites.store(false, ordering: .relaxed)
+        throw ImageError(.refused, path: storage.path, reason: objection)
+      }
+      preparation.withLock { $0.isSurveyed = true }
+    }
+    try sector.clearUnknownAutoclear(of: header)
+    if header.hasBitmaps {
+      try sector.dropBitmaps()
+      refcounts.admit(preparation.read { $0.bitmaps })
     }
   }
 

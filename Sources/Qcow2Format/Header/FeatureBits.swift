@@ -1,3 +1,5 @@
+import HostStorage
+
 /// The feature bits of a version 3 header (specification, "Header", bytes 72 to 95).
 enum FeatureBits {
   enum Incompatible {
@@ -26,7 +28,7 @@ struct FeatureName {
   static func table(in data: [UInt8]) -> [FeatureName] {
     stride(from: 0, to: data.count - data.count % 48, by: 48).map { start in
       let name = data[(start + 2)..<(start + 48)].prefix { $0 != 0 }
-      return FeatureName(kind: data[start], bit: data[start + 1], name: String(decoding: name, as: UTF8.self))
+      return FeatureName(kind: data[start], bit: data[start + 1], name: printable(Array(name)))
     }
   }
 }

@@ -92,7 +92,8 @@ final class MappingTables: Sendable {
     while true {
       let step = try state.withLock { (state) throws(ImageError) -> Step<Result> in
         if let place = state.tables.use(index) { return .done(try body(&state, place)) }
-        let isEmpty = index >= state.l1.count || state.l1[index] & L2Entry.Bits.offset == 0
+        // One that has lost its offset to other bits is no empty one.
+        let isEmpty = index >= state.l1.count || state.l1[index] & ~L2Entry.Bits.copied == 0
         if isEmpty { return .done(try body(&state, nil)) }
         if !state.loading.insert(index).inserted { return .wait }
         return .load(state.l1[index])

@@ -8,6 +8,7 @@ struct L2Entry: Equatable {
     static let compressed: UInt64 = 1 << 62
     static let zero: UInt64 = 1
     static let offset: UInt64 = 0x00FF_FFFF_FFFF_FE00
+    static let reservedInL1: UInt64 = 0x7F00_0000_0000_01FF
     static let allocatedSubclusters: UInt64 = 0x0000_0000_FFFF_FFFF
   }
 

@@ -28,6 +28,7 @@ struct Check: ParsableCommand {
       if repair {
         let before = try Qcow2Check.repair(header, in: storage)
         printNote("\(path): \(before.summary) before the repair")
+        if let objection = before.objectionToRepair { printNote("\(path): nothing was changed, for \(objection)") }
       }
       // The repair may have changed the header itself.
       report = try Qcow2Check.run(on: repair ? Qcow2Header.read(from: storage) : header, in: storage)
@@ -40,7 +41,9 @@ struct Check: ParsableCommand {
     defer { storage.close() }
     if json { print(report.json(path: path).written) } else { print("\(path): \(report.text)") }
     if report.errors > 0 {
-      throw CommandError(.checkFoundErrors, "\(path): \(report.summary); `flatcow check --repair` may mend it")
+      let objection = report.objectionToRepair.map { "no repair is without loss: \($0)" }
+      let wayOut = objection ?? "`flatcow check --repair` mends it"
+      throw CommandError(.checkFoundErrors, "\(path): \(report.summary); \(wayOut)")
     }
     if report.leaks > 0 {
       throw CommandError(.checkFoundLeaks, "\(path): \(report.summary); `flatcow check --repair` frees them")
