@@ -64,6 +64,35 @@ import Testing
     #expect(try qemuImg.run("check", image).succeeded)
   }
 
+  @Test func aRepairThatCouldLoseDataIsRefusedByASentenceAndChangesNothing() throws {
+    let image = directory.path("top.qcow2")
+    // The refcount block is said to be where the L1 table is.
+    let file = try FileHandle(forUpdating: URL(filePath: image))
+    try file.seek(toOffset: 1 << 16 + 5)
+    try file.write(contentsOf: Data([3]))
+    try file.close()
+    let before = try Data(contentsOf: URL(filePath: image))
+    #expect(try qemuImg.run("check", image).status == 2)
+    #expect(try flatcow.run("check", image).status == 2)
+    let repaired = try flatcow.run("check", "--repair", image)
+    #expect(repaired.status == 2 && repaired.output.contains("nothing was changed"), "\(repaired.output)")
+    #expect(try Data(contentsOf: URL(filePath: image)) == before)
+  }
+
+  @Test func aRepairClearsMarksThatItDoesNotKnow() throws {
+    let image = directory.path("top.qcow2")
+    let file = try FileHandle(forUpdating: URL(filePath: image))
+    // Autoclear bit 5, and the refcount of the first data cluster.
+    for (offset, byte) in [(95, 0x20), (2 << 16 + 2 * 5 + 1, 0)] as [(UInt64, UInt8)] {
+      try file.seek(toOffset: offset)
+      try file.write(contentsOf: Data([byte]))
+    }
+    try file.close()
+    #expect(try flatcow.run("check", "--repair", image).status == 0)
+    let mended = try Data(contentsOf: URL(filePath: image))
+    #expect(mended[95] == 0 && mended[2 << 16 + 2 * 5 + 1] == 1)
+  }
+
   @Test func anImageIsNeverMadeOverAnotherFile() throws {
     let made = try flatcow.run("create", directory.path("top.qcow2"), "1M")
     #expect(made.status == 2 && made.output.contains("exists"))

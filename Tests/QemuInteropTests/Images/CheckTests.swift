@@ -20,10 +20,11 @@ import Testing
     try Qemu.io(image, commands)
   }
 
-  private func repair() throws {
+  @discardableResult
+  private func repair() throws -> CheckReport {
     let storage = try FileStorage.open(image, readOnly: false)
     defer { storage.close() }
-    _ = try Qcow2Check.repair(.read(from: storage), in: storage)
+    return try Qcow2Check.repair(.read(from: storage), in: storage)
   }
 
   /// What is done to an image whose clusters, at 64 KiB, are: header, refcount table, refcount block, L1 table, L2 table,
@@ -32,6 +33,7 @@ import Testing
     case nothing, countTooLow, countTooHigh, countOfAFreeCluster, noCounts, countsOfMetadata
     case l1FlagMissing, l2FlagMissing, flagTooMany, flagMissingAndLeak
     case sharedCluster, clusterPastTheEnd, clusterAtNoCluster, reservedBits, cutOff, blockNearTheGreatestOffset
+    case l1WithoutOffset, l1OfReservedBits, blockIsL1Table, dataIsL2Table
 
     private static func count(of cluster: Int) -> Int { (2 << 16) + 2 * cluster + 1 }
     private static let l1 = 3 << 16
@@ -63,6 +65,10 @@ import Testing
       case .blockNearTheGreatestOffset:
         bytes.replaceSubrange((1 << 16) + 8..<(1 << 16) + 16, with: [0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
       case .cutOff: bytes.removeLast(1 << 16)
+      case .l1WithoutOffset: bytes.replaceSubrange(Self.l1..<Self.l1 + 8, with: [0x80, 0, 0, 0, 0, 0, 0, 0])
+      case .l1OfReservedBits: bytes.replaceSubrange(Self.l1..<Self.l1 + 8, with: [0, 0, 0, 0, 0, 0, 0, 0x1F])
+      case .blockIsL1Table: bytes[(1 << 16) + 5] = 3
+      case .dataIsL2Table: bytes[Self.l2 + 5] = 4
       }
     }
 
@@ -93,6 +99,15 @@ import Testing
     try Qemu.expectClean(image)
     try expectSameVerdict(on: image)
     try Qemu.expect(image, reads: bytes)
+  }
+
+  @Test(arguments: Set(Damage.allCases).subtracting(Damage.repairable))
+  func whatCannotBeRepairedWithoutLossIsNotTouched(_ damage: Damage) throws {
+    _ = try makeDamaged(damage)
+    let before = try Data(contentsOf: URL(filePath: image))
+    let found = try repair()
+    #expect((found.objectionToRepair == nil) == (damage == .sharedCluster))
+    #expect(try (Data(contentsOf: URL(filePath: image)) == before) == (damage != .sharedCluster))
   }
 
   @Test func anImageWithARefcountBlockNearTheGreatestOffsetDoesNotKillTheMount() throws {
