@@ -53,11 +53,11 @@ struct DamageJudge {
     }
     guard header.usesDataFile == (data != nil) else { return }
     let checked = MemoryStorage(bytes)
-    let report = try? Qcow2Check.run(on: header, in: checked)
+    let report = try Qcow2Check.run(on: header, in: checked)
     if !checked.log.isEmpty { violation(damage, "the check has changed it") }
-    if let report { compare(report, with: theirs, damage) }
+    compare(report, with: theirs, damage)
     try repair(bytes, header, damage)
-    try write(bytes, header, damage, isClean: theirs == 0 && report?.errors == 0)
+    try write(bytes, header, damage, isClean: theirs == 0 && report.errors == 0)
   }
 
   private mutating func violation(_ damage: ImageDamage, _ text: String) {

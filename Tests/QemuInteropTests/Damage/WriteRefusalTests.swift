@@ -156,6 +156,27 @@ import Testing
     #expect(try Qcow2Check.run(on: .read(from: storage), in: storage).errors > 0)
   }
 
+  /// Nine L2 tables of 2 MiB are more than what is looked into at the opening.
+  @Test func aLargeImageIsLookedIntoBeforeItsFirstWriteAndNotForItsReaders() throws {
+    let starts = (0..<9).map { $0 << 39 }
+    _ = try make("cluster_size=2M", size: "5T", writing: "write -q -P 1 0 512")
+    try Qemu.io(image, starts.map { "write -q -P 1 \($0) 512" })
+    var bytes = [UInt8](try Data(contentsOf: URL(filePath: image)))
+    func word(_ position: Int) -> UInt64 { BigEndian.load(UInt64.self, from: bytes.span, at: position) }
+    func offset(_ position: Int) -> Int { Int(word(position) & 0x00FF_FFFF_FFFF_FE00) }
+    let l1 = offset(40)
+    BigEndian.store(word(offset(l1)), into: &bytes, at: offset(l1 + 8))
+    let storage = MemoryStorage(bytes)
+    let active = try Qcow2ActiveImage(header: .read(from: storage), storage: storage, dataStorage: nil, options: .init())
+    let mapping = try active.mapping(at: GuestOffset(1 << 39), limit: 512).mapping
+    #expect(mapping == .data(at: HostOffset(offset(offset(l1)))))
+    let error = #expect(throws: ImageError.self) { try active.prepare(GuestRange(0..<512)) }
+    #expect(error?.code == .refused && storage.log.isEmpty)
+    #expect(throws: ImageError.self) { try active.prepare(GuestRange(0..<512)) }
+    try active.finish()
+    #expect(storage.log.isEmpty)
+  }
+
   @Test func bitmapsThatClaimTheL1TableAreNotFreed() throws {
     _ = try make(writing: "write -q -P 7 0 256k")
     try Qemu.img("bitmap", "--add", on: image, and: "b1")
