@@ -33,13 +33,14 @@ package final class BackingChain: Sendable {
   private let current: Lock<ChainSnapshot>
 
   /// `layers` are open and locked, top first, at least one; `active` is the top one's image, when it may be written.
-  package init(layers: [Layer], active: (any WritableImage)?) {
+  /// `flushInterval` is how long written bytes wait for the guest to sync them (nil: as long as is usual).
+  package init(layers: [Layer], active: (any WritableImage)?, flushInterval: Duration? = nil) {
     precondition(!layers.isEmpty, "a chain has at least one layer")
     virtualSize = layers[0].virtualSize
     self.active = active
     ranges = RangeLocks(unit: layers[0].image.clusterSize)
     current = Lock(ChainSnapshot(layers: layers))
-    flusher = active.map { Flusher(image: $0) }
+    flusher = active.map { Flusher(image: $0, interval: flushInterval ?? Flusher.interval) }
   }
 
   package var isWritable: Bool { active != nil }
@@ -71,10 +72,16 @@ package final class BackingChain: Sendable {
     try flusher?.flush()
   }
 
-  /// Whether a failed sync has made it unknown what is durable.
+  /// Whether what was written is known to be durable, or can still become so.
+  package var durability: Durability { flusher?.durability ?? .kept }
+
+  /// Whether it cannot any more.
   package var isDurabilityLost: Bool { durabilityLoss != nil }
-  /// The failure that has.
-  package var durabilityLoss: ChainError? { flusher?.loss }
+  /// The failure after which it cannot.
+  package var durabilityLoss: ChainError? { if case .lost(let error) = durability { error } else { nil } }
+
+  /// Has `handler` called, by any thread, whenever the durability has become another.
+  package func onDurabilityChange(_ handler: @escaping @Sendable (Durability) -> Void) { flusher?.onChange(handler) }
 
   /// Makes every later flush fail, for bytes that the guest believes to be written were lost.
   package func loseDurability(because error: ChainError) { flusher?.lose(because: error) }
@@ -84,12 +91,7 @@ package final class BackingChain: Sendable {
     let isQuiet = allocated.stop(patience: .seconds(10))
     // A layer that hangs is closed by the end of the process.
     defer { if isQuiet { for layer in snapshot.layers { layer.close() } } }
-    guard let active else { return }
     flusher?.stop()
-    do {
-      try active.finish()
-    } catch {
-      throw ChainError(error)
-    }
+    try flusher?.finish()
   }
 }

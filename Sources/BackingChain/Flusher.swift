@@ -12,6 +12,7 @@ final class Flusher: Sendable {
   static let limit: ByteCount = ByteCount(64 << 20)
 
   private let image: any WritableImage
+  private let interval: Duration
   private let state = Monitor(State())
 
   /// Bytes that were allocated since the last flush began; -1: nothing was even written.
@@ -20,16 +21,20 @@ final class Flusher: Sendable {
 
   private struct State {
     var isStopped = false
-    var loss: ChainError?
+    var durability = Durability.kept
+    var onChange: @Sendable (Durability) -> Void = { _ in }
     var thread: HostThread?
   }
 
-  init(image: any WritableImage) {
+  init(image: any WritableImage, interval: Duration) {
     self.image = image
+    self.interval = interval
   }
 
-  /// The first failure since which nothing is known to be durable.
-  var loss: ChainError? { state.read { $0.loss } }
+  var durability: Durability { state.read { $0.durability } }
+
+  /// Has `handler` called, by any thread, whenever the durability has become another.
+  func onChange(_ handler: @escaping @Sendable (Durability) -> Void) { state.withLock { $0.onChange = handler } }
 
   /// Notes a write that allocated so many bytes. The first write starts the thread.
   func note(allocated count: ByteCount) {
@@ -46,14 +51,32 @@ final class Flusher: Sendable {
     }
   }
 
-  func lose(because error: ChainError) { state.withLock { $0.loss = $0.loss ?? error } }
+  func lose(because error: ChainError) { change(to: .lost(error)) }
 
   func flush() throws(ChainError) {
-    if loss != nil {
+    if case .lost = durability {
       throw ChainError(StorageError(code: .syncLost, errno: EIO, operation: "sync", path: image.storage.path))
     }
+    try flushing { () throws(ImageError) in try image.flush() }
+  }
+
+  /// Flushes for the last time, and leaves the image clean; `stop` came before.
+  func finish() throws(ChainError) {
+    try flushing { () throws(ImageError) in try image.finish() }
+  }
+
+  /// A flush that failed is kept for whoever asks, and tried again; one that succeeds makes up for those before it.
+  private func flushing(_ body: () throws(ImageError) -> Void) throws(ChainError) {
     unflushed.store(Self.clean, ordering: .sequentiallyConsistent)
-    try watching { () throws(ImageError) in try image.flush() }
+    do throws(ChainError) {
+      try watching(body)
+    } catch {
+      change(to: .failing(error))
+      // There is still something to flush, though nobody may write any more.
+      note(allocated: 0)
+      throw error
+    }
+    change(to: .kept)
   }
 
   /// Runs what syncs the image: after a sync that failed, or a header of which nothing is known, no later flush succeeds.
@@ -64,6 +87,15 @@ final class Flusher: Sendable {
       if error.code == .outcomeUnknown || error.cause?.isLostSync == true { lose(because: ChainError(error)) }
       throw ChainError(error)
     }
+  }
+
+  private func change(to new: Durability) {
+    let onChange = state.withLock { state -> (@Sendable (Durability) -> Void)? in
+      let isChange = state.durability.moves(to: new)
+      if isChange { state.durability = new }
+      return isChange ? state.onChange : nil
+    }
+    onChange?(new)
   }
 
   /// Ends the thread, and returns when it touches the image no more; what is unflushed is the caller's to flush.
@@ -77,11 +109,11 @@ final class Flusher: Sendable {
 
   private func run() {
     while true {
-      state.wait(deadline: .now + Self.interval) { state in
+      state.wait(deadline: .now + interval) { state in
         state.isStopped || unflushed.load(ordering: .relaxed) >= Self.limit.bytes ? () : nil
       }
       if state.read({ $0.isStopped }) { return }
-      // The guest hears of a failure from its own fsync: a lost sync fails for ever, and anything else is tried again then.
+      // Who asks is told of a failure, and the next round tries again.
       if unflushed.load(ordering: .sequentiallyConsistent) != Self.clean { try? flush() }
     }
   }

@@ -28,6 +28,7 @@ extension MountReport {
       metric("errors_total", .counter, "Requests to the disk that failed.", disk.faults.errors),
       metric("corruptions_total", .counter, "Those that met a damaged image.", disk.faults.corruptions),
       metric("parked_writes", .gauge, "Writes that wait for space.", disk.parked.count),
+      metric("durability_failing", .gauge, "Whether the last flush failed.", chain.durability.failure == nil ? 0 : 1),
       metric("durability_lost", .gauge, "Whether written data was lost.", chain.isDurabilityLost ? 1 : 0),
     ].joined()
   }

@@ -14,11 +14,12 @@ extension MountReport {
   /// * `state`, `done`, `total`, `remaining`, `copied`, `speed`, `on_error`, `base` (null: none), `error`: the job, as
   ///   in `stream/`, and the bytes it has copied since the mount;
   /// * `paused_by`: any of "user", "error", "space";
-  /// * `durability`: "ok" or "lost";
+  /// * `durability`: "ok", "failing" or "lost"; `durability_error`: the failure, a sentence, or null;
   /// * `parked_writes`: write-backs that wait for space; `last_error`: the last fault of `disk`, or null.
   var status: JSONText {
     let layers = chain.snapshot.layers
     let job = job.status
+    let durability = chain.durability
     return .object(
       [
         ("pid", .number(Int(getpid()))),
@@ -30,10 +31,19 @@ extension MountReport {
         ("control", layers[0].image.backing.map { .bytes($0.name) } ?? .null),
         ("armed", job.armed.map { .bytes($0) } ?? .null),
       ] + members(of: job) + [
-        ("durability", .text(chain.isDurabilityLost ? "lost" : "ok")),
+        ("durability", .text(Self.word(for: durability))),
+        ("durability_error", durability.failure.map { .text($0.message) } ?? .null),
         ("parked_writes", .number(disk.parked.count)),
         ("last_error", disk.faults.last.isEmpty ? .null : .text(disk.faults.last)),
       ])
+  }
+
+  private static func word(for durability: Durability) -> String {
+    switch durability {
+    case .kept: "ok"
+    case .failing: "failing"
+    case .lost: "lost"
+    }
   }
 
   private static func members(of layer: Layer, index: Int) -> JSONText {

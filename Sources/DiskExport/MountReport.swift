@@ -37,10 +37,10 @@ struct MountReport: Sendable {
     }
   }
 
-  /// The job's last error; where there is none, why nothing can be completed any more.
+  /// The job's last error; where there is none, why what was written is not durable.
   func error(_ status: StreamStatus) -> String {
-    guard status.error.isEmpty, let loss = chain.durabilityLoss else { return status.error }
-    return "written data was lost, and nothing can be completed any more: copy what is needed, and unmount (\(loss))"
+    let durability = chain.durability
+    return status.error.isEmpty && durability.failure != nil ? durability.sentence : status.error
   }
 
   private var chainLines: String {

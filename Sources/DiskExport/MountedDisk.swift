@@ -3,6 +3,7 @@ package import FUSESession
 import HostStorage
 import ImageFormat
 package import StreamJob
+import Synchronization
 
 /// A chain that is mounted: its tree, its job and its connection to the kernel.
 package final class MountedDisk: Sendable {
@@ -18,6 +19,7 @@ package final class MountedDisk: Sendable {
   private let chain: BackingChain
   private let session: FUSESession
   private let options: ExportOptions
+  private let outcome = Mutex<Outcome?>(nil)
 
   /// Mounts `chain`, and starts the job. What concerns the job never makes it fail: see `job.status`.
   ///
@@ -26,6 +28,7 @@ package final class MountedDisk: Sendable {
     self.chain = chain
     self.options = options
     job = StreamJob(chain, options: options.job)
+    chain.onDurabilityChange { durability in options.log("\(options.source): \(durability.sentence)") }
     let link = SessionLink()
     let tree = ExportTree(chain: chain, job: job, options: options, session: link)
     do throws(FUSESessionError) {
@@ -82,22 +85,24 @@ package final class MountedDisk: Sendable {
       isWrittenBack.withLock { $0 = true }
     }
     isWrittenBack.wait(deadline: .now + Self.patience) { $0 ? () : nil }
-    return outcome { () throws(ChainError) in try chain.flush() }
+    return ending { () throws(ChainError) in try chain.flush() }
   }
 
   private func finish() -> Outcome {
     // A worker that hangs in a base holds the chain's layers; the end of the process will close them.
     let isHome = job.shutDown(patience: Self.patience)
-    return outcome { () throws(ChainError) in if isHome { try chain.close() } else { try chain.flush() } }
+    return ending { () throws(ChainError) in if isHome { try chain.close() } else { try chain.flush() } }
   }
 
-  private func outcome(of body: () throws(ChainError) -> Void) -> Outcome {
-    let loss = chain.durabilityLoss
-    do throws(ChainError) {
-      try body()
-    } catch {
-      return .lost((loss ?? error).message)
+  /// A mount ends once, whoever comes first: what is closed could not be flushed any more.
+  private func ending(_ body: () throws(ChainError) -> Void) -> Outcome {
+    outcome.withLock { outcome in
+      if let outcome { return outcome }
+      var failure: ChainError?
+      do throws(ChainError) { try body() } catch { failure = error }
+      let ended = (chain.durabilityLoss ?? failure).map { Outcome.lost($0.message) } ?? .clean
+      outcome = ended
+      return ended
     }
-    return loss.map { .lost($0.message) } ?? .clean
   }
 }

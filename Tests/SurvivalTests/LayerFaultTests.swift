@@ -138,10 +138,28 @@ struct LayerFaultTests {
     let new = (written.upperBound + 100)..<(written.upperBound + 140)
     try disk.write(new)
     for _ in 1...2 { #expect(throws: HostError(EIO)) { try disk.sync() } }
-    #expect(try images.text("status.json").contains("\"durability\": \"ok\""))
+    #expect(try images.text("status.json").contains("\"durability\": \"failing\""))
+    #expect(try images.shell("flatcow status mnt").contains("durability failing"))
     try file.heal()
     try disk.sync()
+    #expect(try images.text("status.json").contains("\"durability\": \"ok\""))
     try images.kill()
+    try file.end()
+    try images.expectNoErrors()
+    try disk.expectImageHoldsWhatWasSynced()
+  }
+
+  /// The same where nobody syncs, and the unmount's own flush is the one that fails.
+  @Test(arguments: ["writeback", "none"], ["table", "flush"])
+  func anUnmountWhoseLastFlushFailsSaysWhatIsLost(cache: String, fault: String) throws {
+    let table = try tableSectors()
+    let file = try FaultyFile("top.qcow2", of: images)
+    try images.mount("stream=off,cache=\(cache)")
+    try file.set(fault == "table" ? .init(kind: .write, sectors: table) : .init(kind: .flush))
+    try disk.write((written.upperBound + 100)..<(written.upperBound + 140))
+    let ended = try images.run("flatcow umount mnt")
+    #expect(ended.status == 3)
+    #expect(ended.output.contains("cannot \(fault == "table" ? "write" : "sync") "), "\(ended.output)")
     try file.end()
     try images.expectNoErrors()
     try disk.expectImageHoldsWhatWasSynced()

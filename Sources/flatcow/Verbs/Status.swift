@@ -40,7 +40,12 @@ extension MountedTree {
       "  base      \(base.isEmpty ? "none: the whole chain is flattened" : base)",
       "  speed     \(rate ?? "unlimited")",
     ]
+    if let durability = try durabilityWord(), durability != "ok" { lines.append("  durability \(durability)") }
     if !status.error.isEmpty { lines.append("  error     \(status.error)") }
     return lines.joined(separator: "\n")
+  }
+
+  private func durabilityWord() throws(CommandError) -> Substring? {
+    try read(.status).firstMatch(of: /"durability"\s*:\s*"(\w+)"/)?.1
   }
 }
