@@ -70,13 +70,10 @@ static inline int flatcow_signal_thread(int thread, int signal) {
   return syscall(SYS_tgkill, syscall(SYS_getpid), thread, signal);
 }
 
-static inline int flatcow_pidfd_open(int process) { return syscall(SYS_pidfd_open, process, 0); }
-
-/* How the process behind a pidfd ended, as wait(2) would say it; -1 where the kernel does not tell. The numbers are
-   those of linux/pidfd.h since Linux 6.15. */
-static inline int flatcow_pidfd_exit_status(int pidfd) {
-  struct { unsigned long long mask, cgroup; unsigned ids[11]; int exit_status; } info = {1 << 3};
-  return ioctl(pidfd, _IOWR(0xFF, 11, info), &info) == 0 && info.mask & 1 << 3 ? info.exit_status : -1;
-}
+/* memfd_create(2) and flock(2); the numbers are those of linux/memfd.h, of which older headers lack some. */
+#define FLATCOW_MFD_CLOEXEC 1
+#define FLATCOW_MFD_NOEXEC_SEAL 8
+static inline int flatcow_memory_file(const char *name, unsigned flags) { return syscall(SYS_memfd_create, name, flags); }
+static inline int flatcow_lock(int fd, int operation) { return syscall(SYS_flock, fd, operation); }
 
 #endif

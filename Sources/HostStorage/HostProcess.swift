@@ -103,26 +103,3 @@ package enum HostProcess {
     return child
   }
 }
-
-/// Another process, held by a descriptor, so that its number cannot come to mean a later one.
-package struct WatchedProcess: ~Copyable {
-  private let descriptor: OwnedDescriptor
-
-  /// nil where there is no such process.
-  package init?(id: Int32) {
-    descriptor = OwnedDescriptor(flatcow_pidfd_open(id))
-    if descriptor.number < 0 { return nil }
-  }
-
-  /// Whether it has ended; waits for that, `milliseconds` at most (-1: for ever).
-  package func hasEnded(within milliseconds: Int32) -> Bool {
-    var events = pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)
-    return unsafe poll(&events, 1, milliseconds) == 1
-  }
-
-  /// How it ended: its exit code. nil where the kernel does not tell (before Linux 6.15, or not reaped yet).
-  package var exitCode: Int32? {
-    let status = flatcow_pidfd_exit_status(descriptor.number)
-    return status < 0 || status & 0x7F != 0 ? nil : status >> 8
-  }
-}

@@ -67,10 +67,12 @@ struct MountCall: Equatable {
     guard call.names.count == 1 else {
       throw CommandError(.usage, "usage: umount.flatcow MOUNTPOINT|IMAGE [-flnrv]")
     }
-    // umount(8) passes on what it was given: the directory, or what is mounted on it.
-    let sources = [call.names[0], resolved(call.names[0])]
-    let bySource = try MountTable.flatcowMounts().last { sources.contains($0.source) }
-    let tree = if let bySource { MountedTree(bySource) } else { try MountedTree(at: call.names[0]) }
+    // umount(8) passes on what it was given: the directory, which may hang when it is looked at, or what is mounted on it.
+    let name = call.names[0]
+    let mounts = try MountTable.flatcowMounts()
+    let byName = mounts.last { $0.mountpoint == absolute(name) } ?? mounts.last { $0.source == name }
+    let entry = byName ?? resolved(name).flatMap { place in mounts.last { $0.source == place } }
+    let tree = if let entry { MountedTree(entry) } else { try MountedTree(at: name) }
     try tree.unmount(lazily: call.flags.contains("l"))
     return .done
   }

@@ -3,6 +3,8 @@ import HostStorage
 import TestSupport
 import Testing
 
+@testable import flatcow
+
 /// A chain of three images, `base.raw` under `mid.qcow2` under `top.qcow2`, that the built command mounts. What is
 /// mounted is taken away with the last reference.
 final class MountedChain: Sendable {
@@ -57,9 +59,17 @@ final class MountedChain: Sendable {
     }
   }
 
+  /// What the host's table of mounts says of it; nil: it has left the name space.
+  var entry: MountEntry? {
+    get throws { try MountTable.flatcowMounts().last { $0.mountpoint == mountpoint } }
+  }
+
+  func waitUntilGone() throws {
+    let isGone = eventually { (try? entry) == nil ? true : nil }
+    try #require(isGone == true, "still in the name space")
+  }
+
   func waitForEnd(of process: Int32) {
-    guard let watched = WatchedProcess(id: process) else { return }
-    let hasEnded = watched.hasEnded(within: 60_000)
-    #expect(hasEnded)
+    #expect(hasEnded(process))
   }
 }

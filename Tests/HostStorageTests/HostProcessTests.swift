@@ -23,28 +23,6 @@ import Testing
     #expect(Waiter { HostProcess.becomeIOFlusher() }.result() == mayDoSo)
   }
 
-  @Test func theEndOfAProcessIsSeen() throws {
-    let process = Process()
-    process.executableURL = URL(filePath: "/bin/sh")
-    process.arguments = ["-c", "read line; exit 7"]
-    let input = Pipe()
-    process.standardInput = input
-    try process.run()
-    guard let watched = WatchedProcess(id: process.processIdentifier) else {
-      Issue.record("the process is not found")
-      return
-    }
-    let hadEndedBefore = watched.hasEnded(within: 0)
-    try input.fileHandleForWriting.close()
-    let hasEndedAfter = watched.hasEnded(within: -1)
-    #expect(!hadEndedBefore && hasEndedAfter)
-
-    // Older kernels never tell, newer ones once the parent knows.
-    process.waitUntilExit()
-    let code = watched.exitCode
-    #expect(code == nil || code == 7)
-  }
-
   @Test func aBlockedCallCanBeInterrupted() throws {
     let directory = try TemporaryDirectory()
     let pipe = directory.path("pipe")

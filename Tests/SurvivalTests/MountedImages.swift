@@ -66,10 +66,9 @@ final class MountedImages: Sendable {
   func kill(before: () -> Void = {}) throws {
     let text = try TextFile.read(path("pid"))
     let pid = try #require(Int32(text.trimmingCharacters(in: .newlines)))
-    let process = WatchedProcess(id: pid)
     before()
     Glibc.kill(pid, SIGKILL)
-    #expect(process?.hasEnded(within: 60_000) == true)
+    #expect(hasEnded(pid))
     try shell("umount -l mnt")
   }
 

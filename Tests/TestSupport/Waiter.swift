@@ -44,3 +44,11 @@ package func eventually<Value>(_ question: () -> Value?) -> Value? {
   }
   return nil
 }
+
+/// Whether a process has ended, within ten seconds; one that nobody has reaped yet has.
+package func hasEnded(_ process: Int32) -> Bool {
+  eventually {
+    let state = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8))?.split(separator: ")").last
+    return state?.hasPrefix(" Z") ?? true ? true : nil
+  } == true
+}

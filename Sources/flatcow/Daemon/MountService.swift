@@ -30,7 +30,7 @@ struct MountService {
   private let request: MountRequest
   private let chain: BackingChain
   private let disk: MountedDisk
-  private let log: Logger
+  private let ending: Ending
 
   /// Opens the images and mounts them: from the return on the mount answers, as soon as `serve` is called.
   init(_ request: MountRequest) throws(CommandError) {
@@ -44,7 +44,7 @@ struct MountService {
     let mountpoint = resolved(request.place)
     let opened = try request.openChain()
     for note in opened.notes { printNote(note) }
-    log = request.makeLog()
+    let log = request.makeLog()
     chain = BackingChain(layers: opened.layers, active: opened.active)
     do {
       // A daemon was started as /proc/self/exe, and would be called "exe" where somebody asks who holds an image.
@@ -56,20 +56,14 @@ struct MountService {
       throw CommandError(.environment, "\(error.path): cannot mount \(request.image) here: \(error.reason)")
     }
     if let mountpoint { DirtyPages.allowMore(at: mountpoint) }
+    ending = try Ending(mountpoint: mountpoint, pidFile: request.pidFile, log: log)
     try writePidFile()
-    try MountSignals(disk: disk, mountpoint: request.place, pidFile: request.pidFile, log: log).start()
+    try MountSignals(disk: disk, mountpoint: request.place, ending: ending).start()
     announce()
   }
 
-  /// Returns when the mount has ended and all is durable.
-  func serve() throws(CommandError) {
-    let outcome = disk.run()
-    if let pidFile = request.pidFile { TextFile.remove(pidFile) }
-    if case .lost(let sentence) = outcome {
-      if request.isDaemon { log.error("\(sentence)") }
-      throw CommandError(.failed, sentence)
-    }
-  }
+  /// Returns when the mount has ended, all that can be is durable, and that was told.
+  func serve() -> Outcome { ending.tell(disk.run()) }
 
   private func writePidFile() throws(CommandError) {
     guard let pidFile = request.pidFile else { return }

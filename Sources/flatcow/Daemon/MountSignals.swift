@@ -11,8 +11,7 @@ struct MountSignals: Sendable {
 
   let disk: MountedDisk
   let mountpoint: String
-  let pidFile: String?
-  let log: Logger
+  let ending: Ending
 
   /// To be called before the process has other threads.
   static func hold() { HostSignals.hold(signals) }
@@ -45,13 +44,13 @@ struct MountSignals: Sendable {
     do throws(CommandError) {
       if let speed = try Configuration.speed() { disk.job.setSpeed(speed) }
     } catch {
-      log.error("\(error.sentence)")
+      ending.log.error("\(error.sentence)")
     }
   }
 
   private func logProgress() {
     let status = disk.job.status
-    log.notice(
+    ending.log.notice(
       """
       \(mountpoint): \(status.state.rawValue), \(SizeText.print(status.done)) of \(SizeText.print(status.total)), \
       \(SizeText.print(status.remaining)) to copy
@@ -59,13 +58,7 @@ struct MountSignals: Sendable {
   }
 
   /// What is open is lost to whoever has it open; what was written is made durable.
-  private func giveUp() {
-    let outcome = disk.giveUp()
-    if let pidFile { TextFile.remove(pidFile) }
-    if case .lost(let sentence) = outcome {
-      log.error("\(sentence)")
-      exit(Outcome.failed.code)
-    }
-    exit(Outcome.done.code)
+  private func giveUp() -> Never {
+    exit(ending.tell(disk.giveUp()).code)
   }
 }

@@ -7,11 +7,20 @@ struct MountEntry: Equatable, Sendable {
   var source: String
   /// Major and minor number of the file system: "0:40".
   var device = ""
+  /// The user who has mounted it, as the file system itself says.
+  var owner: UInt32 = 0
+  /// What of the file system is seen there: "/", or the file or directory that was bound to the place.
+  var root = "/"
+
+  /// What the last word of the process behind the mount is about. A number of a device comes to mean a later mount while the
+  /// process of an earlier one is still at its end.
+  var subject: String { "\(device) \(source.replacing("\n", with: " "))" }
 }
 
 /// What is mounted on this host, as this process sees it.
 enum MountTable {
-  /// The mounts of flatcow, in the order in which they were made; where another mount hides one, it is left out.
+  /// The mounts of flatcow, in the order in which they were made. Left out is one that another mount hides, and a single
+  /// file of a mount that was bound to another place.
   static func flatcowMounts() throws(CommandError) -> [MountEntry] {
     let entries: [MountEntry]
     do {
@@ -19,7 +28,7 @@ enum MountTable {
     } catch {
       throw CommandError(.environment, "\(error); is /proc mounted?")
     }
-    return visible(entries).filter { $0.type == "fuse.flatcow" }
+    return visible(entries).filter { $0.type == "fuse.flatcow" && $0.root == "/" }
   }
 
   /// Of several mounts at one place only the last is seen.
@@ -35,8 +44,14 @@ enum MountTable {
       guard fields.count >= 5, let dash = fields.firstIndex(of: "-"), fields.count > dash + 2 else { return nil }
       return MountEntry(
         mountpoint: unescaped(fields[4]), type: unescaped(fields[dash + 1]), source: unescaped(fields[dash + 2]),
-        device: String(fields[2]))
+        device: String(fields[2]), owner: owner(in: fields[dash...]), root: unescaped(fields[3]))
     }
+  }
+
+  /// What stands behind the type and the source are the file system's own options.
+  private static func owner(in fields: ArraySlice<Substring>) -> UInt32 {
+    let options = fields.dropFirst(3).first?.split(separator: ",") ?? []
+    return options.compactMap { $0.hasPrefix("user_id=") ? UInt32($0.dropFirst(8)) : nil }.first ?? 0
   }
 
   /// The kernel writes white space and backslashes as three octal digits.

@@ -17,21 +17,25 @@ struct MountedTree: Sendable {
     case error = "stream/error"
   }
 
-  let mountpoint: String
-  let image: String
+  private let entry: MountEntry
+  var mountpoint: String { entry.mountpoint }
+  var image: String { entry.source }
+  /// The user who has mounted it.
+  var owner: UInt32 { entry.owner }
+  /// What the last word of the process behind it is about.
+  var subject: String { entry.subject }
+  /// Whether it is (still, or again) in the table of mounts.
+  var isMounted: Bool { get throws(CommandError) { try MountTable.flatcowMounts().contains(entry) } }
 
-  init(_ entry: MountEntry) {
-    mountpoint = entry.mountpoint
-    image = entry.source
-  }
+  init(_ entry: MountEntry) { self.entry = entry }
 
   /// Finds the mount at `path`. Nothing is ever read or written where no flatcow is mounted: an ordinary directory
   /// would take a file called `control` without a complaint.
   init(at path: String) throws(CommandError) {
     let mounts = try MountTable.flatcowMounts()
-    // By name first: looking at a dead mount only gives an error.
-    let names = [absolute(path), resolved(path)].compactMap(\.self)
-    guard let entry = mounts.last(where: { names.contains($0.mountpoint) }) else {
+    // By name first: looking at a dead mount only gives an error, and at one that hangs none.
+    let named = mounts.last { $0.mountpoint == absolute(path) }
+    guard let entry = named ?? resolved(path).flatMap({ place in mounts.last { $0.mountpoint == place } }) else {
       throw CommandError(
         .environment, "\(path): no flatcow is mounted here; `flatcow list` shows the mounts of this host")
     }

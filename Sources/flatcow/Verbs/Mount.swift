@@ -46,7 +46,8 @@ struct Mount: ParsableCommand {
       if let reportDescriptor { try startService(request, reportingOn: reportDescriptor) } else {
         try MountService(request)
       }
-    try service.serve()
+    let outcome = service.serve()
+    if outcome != .done { throw ExitCode(outcome.code) }
   }
 
   /// Whoever started this process waits for the report, and everything is said before it.

@@ -13,47 +13,73 @@ struct Umount: ParsableCommand {
 }
 
 extension MountedTree {
+  /// Returns when the process behind the mount has ended and has said that all is durable; lazily, at once.
   func unmount(lazily: Bool) throws(CommandError) {
-    if lazily { return try detach(lazily: true) }
-    // Looked at before the unmount: afterwards the mount can't be asked any more.
-    let status = try? read(.status)
-    let process = status.flatMap(daemon).flatMap(WatchedProcess.init(id:))
-    try detach(lazily: false)
-    guard let process else {
-      throw CommandError(
-        .failed,
-        """
-        \(mountpoint): unmounted, but the flatcow behind it had died; what was not flushed is lost, \
-        `flatcow check \(image)` tells whether clusters leaked
-        """)
+    if lazily {
+      _ = try detach(lazily: true)
+      return
     }
-    _ = process.hasEnded(within: -1)
-    let wasLost = status?.contains(/"durability"\s*:\s*"lost"/) ?? false
-    if wasLost || process.exitCode ?? 0 != 0 {
-      throw CommandError(
-        .failed, "\(image): unmounted, but not all of it is durable; the system's log says what was lost")
+    // Before the unmount: whoever ends without a word can't be found afterwards.
+    let awaited = Result { () throws(CommandError) in try awaitedWords() }
+    let wasMounted = try detach(lazily: false)
+    if !wasMounted, case .failure = awaited {
+      throw CommandError(.environment, "\(mountpoint): another umount was quicker; that one tells how it ended")
+    }
+    for word in try awaited.get() {
+      guard let said = word.wait() else { throw died }
+      if let loss = LastWords(said).loss { throw notDurable(loss) }
     }
   }
 
-  /// The process that serves the mount.
-  private func daemon(in status: String) -> Int32? {
-    status.firstMatch(of: /"pid"\s*:\s*([0-9]+)/).flatMap { Int32($0.1) }
+  /// What the process behind the mount will say. It is looked for among the processes, without asking the mount, which may
+  /// hang; a mount that was adopted (`/dev/fd/N`) knows its own process only.
+  private func awaitedWords() throws(CommandError) -> [AwaitedWord] {
+    let all = AwaitedWord.all()
+    let known = all.filter { $0.subject == subject && [owner, 0].contains($0.owner) }
+    if !known.isEmpty { return known }
+    let process: Int32?
+    do {
+      process = try TextFile.read(path(of: .status)).firstMatch(of: /"pid"\s*:\s*([0-9]+)/).flatMap { Int32($0.1) }
+    } catch  where [ENOTCONN, ECONNABORTED].contains(error.errno) {
+      throw died
+    } catch {
+      process = nil
+    }
+    let adopted = all.filter { $0.subject.isEmpty && $0.process == process }
+    guard adopted.isEmpty else { return adopted }
+    throw CommandError(
+      .failed,
+      """
+      \(mountpoint): unmounted, but the process behind it cannot be seen from here (it belongs to another user or \
+      container); its log tells whether all of \(image) is durable
+      """)
   }
 
-  private func detach(lazily: Bool) throws(CommandError) {
+  private var died: CommandError { notDurable("the flatcow behind it has died, and what was not synced is lost") }
+
+  private func notDurable(_ reason: String) -> CommandError {
+    CommandError(
+      .failed,
+      "\(image): unmounted, but not all of it is durable: \(reason); `flatcow check` tells whether the image is sound")
+  }
+
+  /// False where another umount was quicker.
+  private func detach(lazily: Bool) throws(CommandError) -> Bool {
     do {
       try HostMounts.unmount(mountpoint, lazily: lazily)
+      return true
     } catch {
+      guard try isMounted else { return false }
       switch error.errno {
       case EBUSY: throw busy
-      case EPERM: try detachByHelper(lazily: lazily)
+      case EPERM: return try detachByHelper(lazily: lazily)
       default: throw CommandError(error)
       }
     }
   }
 
   /// The setuid program by which a plain user unmounts what is his. Its place is looked for: services have no PATH.
-  private func detachByHelper(lazily: Bool) throws(CommandError) {
+  private func detachByHelper(lazily: Bool) throws(CommandError) -> Bool {
     let places = ["/usr/bin", "/bin", "/usr/local/bin", "/sbin"].map { "\($0)/fusermount3" }
     guard let helper = places.first(where: { resolved($0) != nil }) else {
       throw CommandError(
@@ -66,7 +92,9 @@ extension MountedTree {
     } catch {
       throw CommandError(error)
     }
-    if code != 0 { throw CommandError(.environment, "\(mountpoint): \(helper) could not unmount it") }
+    if code == 0 { return true }
+    guard try isMounted else { return false }
+    throw CommandError(.environment, "\(mountpoint): \(helper) could not unmount it")
   }
 
   private var busy: CommandError {
