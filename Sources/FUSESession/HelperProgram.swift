@@ -15,7 +15,8 @@ enum HelperProgram {
     guard let process else { return nil }
     var line = [UInt8](repeating: 0, count: 512)
     let count = unsafe max(0, read(ends[0], &line, line.count))
-    var status: Int32 = 0
+    // What is not heard of has not succeeded.
+    var status: Int32 = -1
     while unsafe waitpid(process, &status, 0) < 0, errno == EINTR {}
     let words = String(decoding: line.prefix(count).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
     return (status & 0x7f == 0 ? status >> 8 & 0xff : -1, words)

@@ -2,6 +2,22 @@ import Glibc
 
 /// Signals, taken by a thread that waits for them instead of a handler that interrupts anywhere.
 package enum HostSignals {
+  /// Undoes what the starter of this process may have left to it, and what would end it where an error can be told: no exit of
+  /// a child could be waited for with SIGCHLD ignored, and a file that may not grow (RLIMIT_FSIZE, the file system's largest
+  /// size) is an error of the write.
+  package static func startAfresh() {
+    signal(SIGCHLD, SIG_DFL)
+    signal(SIGXFSZ, SIG_IGN)
+  }
+
+  /// Whether nobody wants to hear of it: nohup(1) has SIGHUP ignored, and a shell SIGINT for what runs in its background.
+  package static func isIgnored(_ signal: Int32) -> Bool {
+    var action = sigaction()
+    guard unsafe sigaction(signal, nil, &action) == 0 else { return false }
+    // SIG_IGN, which is no function's address.
+    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+  }
+
   /// Keeps `signals` from every thread that is started after this call, and from the caller: they then arrive only at
   /// `wait`. To be called before the process has other threads. SIGPIPE becomes an error of the write.
   package static func hold(_ signals: [Int32]) {

@@ -19,6 +19,7 @@ import HostStorage
 
   static func main() {
     HostProcess.openStandardDescriptors()
+    HostSignals.startAfresh()
     let name = CommandLine.arguments.first.map { String($0.split(separator: "/").last ?? "") } ?? ""
     let arguments = Array(CommandLine.arguments.dropFirst())
     Glibc.exit((MountCall.run(as: name, arguments) ?? run(arguments)).code)

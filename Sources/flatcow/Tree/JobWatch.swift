@@ -57,17 +57,18 @@ struct JobWatch: ~Copyable {
 
 /// How long a verb waits for a job: until a person interrupts it or its time is over.
 struct Patience {
-  private static let interrupts = [SIGINT, SIGTERM, SIGHUP]
+  private let interrupts: [Int32]
   private let deadline: ContinuousClock.Instant?
 
   /// Takes the signals that end it over.
   init(seconds: Int?) {
-    HostSignals.hold(Self.interrupts)
+    interrupts = [SIGINT, SIGTERM, SIGHUP].filter { !HostSignals.isIgnored($0) }
+    HostSignals.hold(interrupts)
     deadline = seconds.map { .now + .seconds($0) }
   }
 
   func check() throws(CommandError) {
-    if HostSignals.wait(for: Self.interrupts, atMost: .zero) != nil {
+    if HostSignals.wait(for: interrupts, atMost: .zero) != nil {
       throw CommandError(.interrupted, "interrupted")
     }
     if let deadline, .now >= deadline { throw CommandError(.timedOut, "the time is over") }
