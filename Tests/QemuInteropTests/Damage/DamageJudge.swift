@@ -34,7 +34,7 @@ struct DamageJudge {
     ("reserved bits are set", "reserved bits"),
     ("holds the", "a cluster with metadata has no other use"),
     ("compressed cluster with flags", "a compressed entry has no flags"),
-    ("another guest offset's place", "a data file holds guest data at its guest offset"),
+    ("a place in the external data file", "a data file holds guest data at its guest offset"),
   ]
 
   mutating func judge(_ damage: ImageDamage, of whole: [UInt8]) throws {

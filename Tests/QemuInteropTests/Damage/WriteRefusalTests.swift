@@ -167,7 +167,8 @@ import Testing
     let l1 = offset(40)
     BigEndian.store(word(offset(l1)), into: &bytes, at: offset(l1 + 8))
     let storage = MemoryStorage(bytes)
-    let active = try Qcow2ActiveImage(header: .read(from: storage), storage: storage, dataStorage: nil, options: .init())
+    let active = try Qcow2ActiveImage(
+      header: .read(from: storage), storage: storage, dataStorage: nil, options: .init())
     let mapping = try active.mapping(at: GuestOffset(1 << 39), limit: 512).mapping
     #expect(mapping == .data(at: HostOffset(offset(offset(l1)))))
     let error = #expect(throws: ImageError.self) { try active.prepare(GuestRange(0..<512)) }
