@@ -4,10 +4,13 @@
 #define FLATCOW_CLINUX_H
 
 #include <linux/fs.h>
+#include <linux/stat.h>
 #include <malloc.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #include <time.h>
@@ -31,6 +34,18 @@ ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int 
 static inline ssize_t flatcow_read_cached(int fd, void *to, size_t count, long offset) {
   struct iovec part = {to, count};
   return preadv2(fd, &part, 1, offset, 8 /* RWF_NOWAIT */);
+}
+
+/* fstat(2) of what the host knows without asking a server, which may hang: 0, or -1 and errno. */
+static inline int flatcow_known_status(int fd, struct stat *to) {
+  struct statx found;
+  if (syscall(SYS_statx, fd, "", 0x1000 /* AT_EMPTY_PATH */ | 0x4000 /* AT_STATX_DONT_SYNC */, 0x7ff, &found)) return -1;
+  *to = (struct stat){
+    .st_dev = makedev(found.stx_dev_major, found.stx_dev_minor), .st_ino = found.stx_ino, .st_mode = found.stx_mode,
+    .st_nlink = found.stx_nlink, .st_rdev = makedev(found.stx_rdev_major, found.stx_rdev_minor),
+    .st_size = found.stx_size, .st_blocks = found.stx_blocks,
+    .st_mtim = {found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec}};
+  return 0;
 }
 
 /* Shares the extents of a range of `from` with `to`: 0, or -1 and errno. */

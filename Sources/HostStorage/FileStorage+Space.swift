@@ -64,23 +64,28 @@ extension FileStorage {
   package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
     // The description's file position moves here, with every thread's look; nothing else uses it.
     try failing("look for holes", at: offset) { () throws(Errno) in
-      if isBlockDevice {
-        let left = ByteCount(try currentSize()) - ByteCount(offset.bytes)
-        return left > 0 ? StorageExtent(isHole: false, count: min(limit, left)) : .init(isHole: true, count: limit)
-      }
-      let data: Int
+      if isBlockDevice { return try rest(from: offset, limit: limit, kind: .data) }
       do throws(Errno) {
-        data = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_DATA)
+        let data = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_DATA)
+        if data > offset.bytes { return StorageExtent(.hole, count: min(limit, ByteCount(data - offset.bytes))) }
       } catch let error where error.code == ENXIO {
-        return StorageExtent(isHole: true, count: limit)
+        return try rest(from: offset, limit: limit, kind: .hole)
       }
-      if data > offset.bytes {
-        return StorageExtent(isHole: true, count: min(limit, ByteCount(data) - ByteCount(offset.bytes)))
+      do throws(Errno) {
+        let hole = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_HOLE)
+        // Punched since the first look: one byte of data, and the next look sees the hole.
+        return StorageExtent(.data, count: min(limit, ByteCount(max(1, hole - offset.bytes))))
+      } catch let error where error.code == ENXIO {
+        return StorageExtent(.pastEnd, count: limit)
       }
-      let hole = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_HOLE)
-      // Punched since the first look: one byte of data, and the next look sees the hole.
-      return StorageExtent(isHole: false, count: min(limit, max(1, ByteCount(hole) - ByteCount(offset.bytes))))
     }
+  }
+
+  /// What lies between `offset` and the end is of one kind; past the end, nothing does.
+  private func rest(from offset: HostOffset, limit: ByteCount, kind: StorageExtent.Kind) throws(Errno) -> StorageExtent
+  {
+    let left = ByteCount(try currentSize() - offset.bytes)
+    return left > 0 ? StorageExtent(kind, count: min(limit, left)) : StorageExtent(.pastEnd, count: limit)
   }
 
   func currentSize() throws(Errno) -> Int {

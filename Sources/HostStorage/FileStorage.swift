@@ -108,14 +108,20 @@ package final class FileStorage: Storage {
 
   /// fstat(2); a device counts as wholly allocated.
   package func status() throws(StorageError) -> StorageStatus {
-    try failing("look at") { () throws(Errno) in
-      let status = try Syscall.status(descriptor)
-      let size = ByteCount(try currentSize())
-      return StorageStatus(
-        identity: identity, size: size, allocated: isBlockDevice ? size : ByteCount(status.st_blocks * 512),
-        modified: status.st_mtim.tv_sec * 1_000_000_000 + status.st_mtim.tv_nsec, links: Int(status.st_nlink),
-        isBlockDevice: isBlockDevice)
-    }
+    try failing("look at") { () throws(Errno) in try described(Syscall.status(descriptor)) }
+  }
+
+  /// statx(2) that does not ask the server of a network file system.
+  package func knownStatus() throws(StorageError) -> StorageStatus {
+    try failing("look at") { () throws(Errno) in try described(Syscall.knownStatus(descriptor)) }
+  }
+
+  private func described(_ status: stat) throws(Errno) -> StorageStatus {
+    let size = ByteCount(isBlockDevice ? try currentSize() : Int(status.st_size))
+    return StorageStatus(
+      identity: identity, size: size, allocated: isBlockDevice ? size : ByteCount(status.st_blocks * 512),
+      modified: status.st_mtim.tv_sec * 1_000_000_000 + status.st_mtim.tv_nsec, links: Int(status.st_nlink),
+      isBlockDevice: isBlockDevice)
   }
 
   /// Where the file lies now, whatever it was opened by: absolute, without links; ends in " (deleted)" where it was

@@ -31,7 +31,8 @@ package struct LocatedFile: ~Copyable {
   }
 
   private init(_ descriptor: consuming OwnedDescriptor, path: String) throws(Errno) {
-    let status = try Syscall.status(descriptor.number)
+    // Which file it is does not change, and its server may hang.
+    let status = try Syscall.knownStatus(descriptor.number)
     resolvedPath = try Syscall.readLink(Array("/proc/self/fd/\(descriptor.number)".utf8))
     identity = StorageIdentity(status)
     kind = Kind(status)

@@ -15,6 +15,8 @@ package protocol Storage: AnyObject, Sendable {
   var descriptorPath: String? { get }
   /// What the host says about the file now.
   func status() throws(StorageError) -> StorageStatus
+  /// What the host knows about the file without asking anybody who may hang; it may be a moment old.
+  func knownStatus() throws(StorageError) -> StorageStatus
   /// Bytes free for an ordinary writer on the file system below, and that file system's size.
   func space() throws(StorageError) -> (free: ByteCount, total: ByteCount)
 
@@ -40,8 +42,8 @@ package protocol Storage: AnyObject, Sendable {
   /// Makes every completed write durable. A failure is final: all later calls fail too.
   func sync() throws(StorageError)
 
-  /// Whether `offset` lies in a hole, and for how long a run (at most `limit`). A storage that does not know
-  /// says that all is data. Past the end: a hole of `limit` bytes.
+  /// Whether `offset` lies in a hole, in data, or past the end, and for how long a run of at least 1 and at most `limit`
+  /// bytes. A hole or data ends where the file does. A storage that does not know its holes says that all is data.
   func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent
 
   /// Takes QEMU's byte-range locks; a conflict is `.locked`, and its context names the holder where it is known.
@@ -51,21 +53,35 @@ package protocol Storage: AnyObject, Sendable {
 }
 
 extension Storage {
+  /// For storages that nobody has to be asked about.
+  package func knownStatus() throws(StorageError) -> StorageStatus { try status() }
   /// For storages that have no place.
   package func currentPath() throws(StorageError) -> [UInt8]? { nil }
   /// For storages that have no place.
   package var descriptorPath: String? { nil }
 }
 
-/// A run of bytes that are all in a hole or all not known to be.
+/// A run of bytes that are all of one kind.
 package struct StorageExtent: Equatable, Sendable {
-  package var isHole: Bool
+  /// What its bytes are.
+  package enum Kind: Sendable {
+    /// Reads as zeros, and takes no space.
+    case hole
+    /// Anything that is not known to be a hole.
+    case data
+    /// There is nothing: reading it is an error to whoever expects something there, never zeros.
+    case pastEnd
+  }
+
+  package var kind: Kind
   package var count: ByteCount
 
-  package init(isHole: Bool, count: ByteCount) {
-    self.isHole = isHole
+  package init(_ kind: Kind, count: ByteCount) {
+    self.kind = kind
     self.count = count
   }
+
+  package var isHole: Bool { kind == .hole }
 }
 
 /// Which file it is, whatever it is called.

@@ -56,6 +56,13 @@ enum Syscall {
     return result
   }
 
+  /// As `status`, but never waits for a server: what the host knew last.
+  static func knownStatus(_ descriptor: Int32) throws(Errno) -> stat {
+    var result = stat()
+    _ = try checked { unsafe flatcow_known_status(descriptor, &result) }
+    return result
+  }
+
   static func fileSystem(_ descriptor: Int32) throws(Errno) -> statvfs {
     var result = statvfs()
     _ = try checked { unsafe fstatvfs(descriptor, &result) }

@@ -47,6 +47,23 @@ import Testing
     #expect(try qemuImg.run("check", image).succeeded)
   }
 
+  @Test(arguments: ["write -P 5 0 1M", "write -c -P 5 960k 64k"])
+  func whatAFileHasLostIsCalledLostInTheMap(write: String) throws {
+    let image = directory.path("over.qcow2")
+    try create("over.qcow2", "1M", "-b", "top.qcow2", "-F", "qcow2")
+    #expect(try ExternalProgram("qemu-io").run("-c", write, image).succeeded)
+    let file = try FileHandle(forUpdating: URL(filePath: image))
+    // A stream begins with a cluster, and ends within.
+    let end = try file.seekToEnd()
+    try file.truncate(atOffset: write.contains("-c") ? end / 65536 * 65536 : end - 131_072)
+    try file.close()
+    let last = try #require(json(flatcow.run("map", "--json", image)).last)
+    #expect(["lost", "data", "zero"].map { last[$0] as? Bool } == [true, true, false])
+    #expect(last["start"] as? Int == (write.contains("-c") ? 983_040 : 917_504))
+    let line = try #require(flatcow.run("map", image).output.split(separator: "\n").last)
+    #expect(line.contains(" lost /"))
+  }
+
   @Test func aChecksExitCodesAreThoseOfQemu() throws {
     let image = directory.path("top.qcow2")
     #expect(try flatcow.run("check", image).status == 0)

@@ -133,8 +133,8 @@ struct BlockDeviceTests {
   }
 
   @Test func allIsDataUpToItsEnd() throws {
-    #expect(try storage.extent(at: HostOffset(size - 10), limit: 100) == StorageExtent(isHole: false, count: 10))
-    #expect(try storage.extent(at: HostOffset(size), limit: 100) == StorageExtent(isHole: true, count: 100))
+    #expect(try storage.extent(at: HostOffset(size - 10), limit: 100) == StorageExtent(.data, count: 10))
+    #expect(try storage.extent(at: HostOffset(size), limit: 100) == StorageExtent(.pastEnd, count: 100))
   }
 
   @Test func itIsTheSameDeviceByAnotherNode() throws {

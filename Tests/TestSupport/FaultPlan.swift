@@ -8,10 +8,13 @@ package struct FaultPlan: Sendable {
     /// Half of it is done, up to a sector's end: a read brings the first half and no error, as from a file that was cut; a
     /// change fails after its first half.
     package var fallsShort = false
+    /// A change is done, and fails nevertheless.
+    package var isDone = false
 
-    package init(errno: Int32, fallsShort: Bool = false) {
+    package init(errno: Int32, fallsShort: Bool = false, isDone: Bool = false) {
       self.errno = errno
       self.fallsShort = fallsShort
+      self.isDone = isDone
     }
   }
 

@@ -24,6 +24,7 @@ package final class MemoryStorage: Storage {
     var isClosed = false
     var locks: [ImageLock] = []
     var hook: (@Sendable (StorageAction, HostRange) -> Void)?
+    var pauseWithinWrites: (@Sendable () -> Void)?
   }
 
   private static let inodes = Atomic<UInt64>(1)
@@ -67,6 +68,11 @@ package final class MemoryStorage: Storage {
 
   /// Runs before every call, on its thread and without a lock: it may block, and may look at the storage.
   package func setHook(_ hook: (@Sendable (StorageAction, HostRange) -> Void)?) { state.withLock { $0.hook = hook } }
+
+  /// Has every write done in two halves with this between them, as a host may; nil: in one.
+  package func setPauseWithinWrites(_ pause: (@Sendable () -> Void)?) {
+    state.withLock { $0.pauseWithinWrites = pause }
+  }
 
   /// As when somebody else cuts the file off, or makes it longer again.
   package func cut(to size: Int) {
@@ -112,7 +118,13 @@ package final class MemoryStorage: Storage {
 
   package func write(_ bytes: Span<UInt8>, at offset: HostOffset) throws(StorageError) {
     let bytes = [UInt8](capacity: bytes.count) { $0.append(copying: bytes) }
-    try change(.write, "write", .write(bytes, at: offset.bytes))
+    guard let pause = state.withLock({ $0.pauseWithinWrites }), bytes.count > 1 else {
+      return try change(.write, "write", .write(bytes, at: offset.bytes))
+    }
+    let half = bytes.count / 2
+    try change(.write, "write", .write(Array(bytes[..<half]), at: offset.bytes))
+    pause()
+    try change(.write, "write", .write(Array(bytes[half...]), at: offset.bytes + half))
   }
 
   package func zero(_ range: HostRange) throws(StorageError) {
@@ -156,8 +168,7 @@ package final class MemoryStorage: Storage {
 
   package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
     try perform(.extent, "look for holes", HostRange(at: offset, count: limit)) { state, _ in
-      let (isHole, count) = state.content.extent(at: offset.bytes, limit: limit.bytes)
-      return StorageExtent(isHole: isHole, count: ByteCount(count))
+      state.content.extent(at: offset.bytes, limit: limit.bytes)
     }
   }
 
@@ -182,13 +193,13 @@ package final class MemoryStorage: Storage {
         let needed = state.content.missing(in: operation.range)
         guard needed == 0 || state.content.allocated + needed <= capacity else { throw Refusal(errno: ENOSPC) }
       }
-      if let done = short == nil ? operation : operation.firstHalf {
+      if let done = short?.fallsShort == true ? operation.firstHalf : operation {
         done.apply(to: &state.content)
         state.noteEnd(of: done)
         self.journal.append(done, file: self.file)
         state.clock += 1
       }
-      if let short { throw Refusal(errno: short) }
+      if let short { throw Refusal(errno: short.errno) }
     }
   }
 
@@ -199,18 +210,18 @@ package final class MemoryStorage: Storage {
     static let cut = Refusal(code: .cut, errno: EIO)
   }
 
-  /// `body` is told the errno of a call that falls short.
+  /// `body` is told of a call that falls short, or fails when it is done.
   private func perform<Result: Sendable>(
     _ action: StorageAction, _ name: String, _ range: HostRange,
-    _ body: (inout State, _ short: Int32?) throws(Refusal) -> Result
+    _ body: (inout State, _ short: FaultPlan.Fault?) throws(Refusal) -> Result
   ) throws(StorageError) -> Result {
     state.withLock { $0.hook }?(action, range)
     do {
       return try state.withLock { state throws(Refusal) in
         guard !state.isClosed else { throw Refusal(errno: EBADF) }
         let fault = action == .sync ? nil : state.faults?.fault(of: action)
-        if let fault, !fault.fallsShort { throw Refusal(errno: fault.errno) }
-        return try body(&state, fault?.errno)
+        if let fault, !fault.fallsShort, !fault.isDone { throw Refusal(errno: fault.errno) }
+        return try body(&state, fault)
       }
     } catch {
       throw StorageError(

@@ -1,3 +1,5 @@
+package import HostStorage
+
 /// The content of a file: pages that hold data, and holes that read as zeros. A copy shares its pages.
 ///
 /// Bytes past `size` are zeros in every page, so that growing shows zeros.
@@ -91,16 +93,15 @@ package struct SparseBytes: Sendable {
     size = newSize
   }
 
-  /// Whether `offset` lies in a hole, and up to where that goes on.
-  package func extent(at offset: Int, limit: Int) -> (isHole: Bool, count: Int) {
-    if offset >= size { return (true, limit) }
+  /// What lies at `offset`, and up to where that goes on.
+  package func extent(at offset: Int, limit: Int) -> StorageExtent {
+    if offset >= size { return StorageExtent(.pastEnd, count: ByteCount(limit)) }
     let isHole = pages[offset / Self.pageSize] == nil
     var end = offset
     while end < size, end - offset < limit, (pages[end / Self.pageSize] == nil) == isHole {
       end = (end / Self.pageSize + 1) * Self.pageSize
     }
-    if isHole && end >= size { return (true, limit) }
-    return (isHole, min(limit, min(end, size) - offset))
+    return StorageExtent(isHole ? .hole : .data, count: ByteCount(min(limit, min(end, size) - offset)))
   }
 
   /// The host space that a change of `range` needs beyond what is there.

@@ -122,10 +122,31 @@ package struct StorageClause: Sendable, CustomTestStringConvertible {
         offset += extent.count.bytes
       }
     },
-    Self("past the end is a hole of any length") { storage in
+    Self("past the end is no hole, however long") { storage in
       try storage.write([5], at: 0)
-      let extent = try storage.extent(at: HostOffset(70_000), limit: 123_456)
-      #expect(extent == StorageExtent(isHole: true, count: 123_456))
+      for offset in [1, 70_000] {
+        let extent = try storage.extent(at: HostOffset(offset), limit: 123_456)
+        #expect(extent == StorageExtent(.pastEnd, count: 123_456))
+      }
+    },
+    Self("a hole ends where the file does") { storage in
+      try storage.resize(to: 100_000)
+      let extent = try storage.extent(at: HostOffset(90_000), limit: 123_456)
+      #expect(!extent.isHole || extent.count == 10_000)
+      #expect(extent.count <= 10_000)
+    },
+    Self("what was cut off is past the end") { storage in
+      try storage.write([UInt8](repeating: 5, count: 100_000), at: 0)
+      try storage.resize(to: 5000)
+      #expect(try storage.extent(at: HostOffset(4999), limit: 90_000).count == 1)
+      #expect(try storage.extent(at: HostOffset(5000), limit: 90_000) == StorageExtent(.pastEnd, count: 90_000))
+    },
+    Self("a clone past the end of its source brings nothing") { storage in
+      try storage.write([UInt8](repeating: 5, count: 12_288), at: 0)
+      try storage.resize(to: 6000)
+      let isCloned = try storage.clone(8192, from: storage, at: HostOffset(4096), to: HostOffset(16384))
+      #expect(!isCloned)
+      #expect(try storage.size() == 6000)
     },
   ]
 

@@ -152,6 +152,6 @@ import Testing
     sparse.write([1], at: 1 << 39)
     sparse.punch(0..<(1 << 40))
     #expect(sparse.allocated == 0)
-    #expect(sparse.extent(at: 0, limit: 4096) == (true, 4096))
+    #expect(sparse.extent(at: 0, limit: 4096) == StorageExtent(.hole, count: 4096))
   }
 }

@@ -12,6 +12,8 @@ struct MappedRun: Equatable {
   var isZero = false
   var isData = false
   var isCompressed = false
+  /// It lies past the end of the layer's file: the layer has lost it, and reading it is an error.
+  var isLost = false
   /// In the layer's file; nil for zeros without a place, and for compressed data.
   var offset: HostOffset?
 
@@ -63,8 +65,10 @@ struct ChainMap {
       switch found.mapping {
       case .unallocated: continue
       case .zero: return zeros(offset, count, depth: depth, isPresent: true)
-      case .compressed:
-        return MappedRun(range: GuestRange(at: offset, count: count), depth: depth, isData: true, isCompressed: true)
+      case .compressed(let cluster, _):
+        return MappedRun(
+          range: GuestRange(at: offset, count: count), depth: depth, isData: true, isCompressed: true,
+          isLost: try extent(at: cluster.start, limit: cluster.size, depth: depth).kind == .pastEnd)
       case .data(let place): return try data(offset, count, depth: depth, at: place)
       }
     }
@@ -75,11 +79,15 @@ struct ChainMap {
   private func data(
     _ offset: GuestOffset, _ count: ByteCount, depth: Int, at place: HostOffset
   ) throws(ChainError) -> MappedRun {
+    let extent = try extent(at: place, limit: count, depth: depth)
+    return MappedRun(
+      range: GuestRange(at: offset, count: extent.count), depth: depth, isZero: extent.isHole,
+      isData: !extent.isHole, isLost: extent.kind == .pastEnd, offset: place)
+  }
+
+  private func extent(at place: HostOffset, limit: ByteCount, depth: Int) throws(ChainError) -> StorageExtent {
     do {
-      let extent = try layers[depth].image.dataStorage.extent(at: place, limit: count)
-      return MappedRun(
-        range: GuestRange(at: offset, count: extent.count), depth: depth, isZero: extent.isHole,
-        isData: !extent.isHole, offset: place)
+      return try layers[depth].image.dataStorage.extent(at: place, limit: limit)
     } catch {
       throw ChainError(error)
     }

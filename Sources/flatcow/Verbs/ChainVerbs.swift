@@ -48,7 +48,7 @@ struct Map: ParsableCommand {
       print("START LENGTH OFFSET LAYER")
       try ChainMap(layers: layers).forEachRun { run in
         guard run.isData else { return }
-        let offset = run.offset.map { String($0.bytes) } ?? "compressed"
+        let offset = run.isLost ? "lost" : run.offset.map { String($0.bytes) } ?? "compressed"
         print("\(run.range.start.bytes) \(run.range.count.bytes) \(offset) \(layers[run.depth].path)")
       }
     }
@@ -56,7 +56,7 @@ struct Map: ParsableCommand {
 }
 
 extension MappedRun {
-  /// As `qemu-img map --output=json` says it.
+  /// As `qemu-img map --output=json` says it, and with one member more where it is lost.
   fileprivate var json: JSONText {
     var members: [(name: String, value: JSONText)] = [
       ("start", .number(range.start.bytes)), ("length", .number(range.count.bytes)), ("depth", .number(depth)),
@@ -64,6 +64,7 @@ extension MappedRun {
       ("compressed", .bool(isCompressed)),
     ]
     if let offset { members.append(("offset", .number(offset.bytes))) }
+    if isLost { members.append(("lost", .bool(true))) }
     return .object(members)
   }
 }
