@@ -28,18 +28,15 @@ extension BackingChain {
     }
     try flush()
     try flusher?.watching { () throws(ImageError) in try image.record(backing: backing) }
-    let layers = [old.layers[0]] + old.layers[kept...]
-    // A cluster that is unmapped now would read as what the old layers have to whoever still sees them.
-    replaceSnapshot(with: ChainSnapshot(layers: layers, someoneLooksBelow: true))
-    waitForRequests(of: image)
-    replaceSnapshot(with: ChainSnapshot(layers: layers))
-    for layer in old.layers[1..<kept] { layer.close() }
+    let dropped = old.layers[1..<kept]
+    replaceSnapshot(with: ChainSnapshot(layers: [old.layers[0]] + old.layers[kept...]), lettingGo: dropped)
+    for layer in dropped { close(layer) }
   }
 
-  /// Returns when every request that may hold the old snapshot has ended.
-  private func waitForRequests(of image: any WritableImage) {
-    var ticket = RequestTracker.Ticket()
-    while !image.requests.hasDrained(&ticket) { HostThread.sleep(.milliseconds(1)) }
+  /// Closes a layer that is let go as soon as nobody is in it any more.
+  private func close(_ layer: Layer) {
+    while !layer.door.isEmpty { HostThread.sleep(.milliseconds(1)) }
+    layer.close()
   }
 
   private func snapshotsRefusal(_ error: ImageError) -> ChainError {

@@ -2,20 +2,17 @@ package import HostStorage
 package import ImageFormat
 
 extension BackingChain {
-  /// Whether the disk has a hole at `offset`, and for how long a run of at most `limit` bytes.
+  /// Whether the disk has a hole at `offset`, and for how long a run of at most `limit` bytes. What lies past the end of a
+  /// layer's file is none.
   package func extent(at offset: GuestOffset, limit: ByteCount) throws(ChainError) -> (isHole: Bool, count: ByteCount) {
     try request { (snapshot) throws(ChainError) in
       let (source, count) = try snapshot.source(at: offset, limit: limit, to: snapshot.layers.count)
       switch source {
       case .zero, .nowhere: return (true, count)
       case .compressed: return (false, count)
-      case .data(let storage, let host, _):
-        do throws(StorageError) {
-          let extent = try storage.extent(at: host, limit: count)
-          return (extent.isHole, extent.count)
-        } catch {
-          throw ChainError(error)
-        }
+      case .data(let storage, let host, let layer):
+        let extent = try snapshot.extent(of: storage, at: host, limit: count, layer: layer)
+        return (extent.isHole, extent.count)
       }
     }
   }

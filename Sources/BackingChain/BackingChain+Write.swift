@@ -129,11 +129,12 @@ extension BackingChain {
     flusher?.note(allocated: count)
   }
 
-  /// The bytes that the guest reads in `range` now; zeros past the end of the disk.
-  func view(of range: GuestRange, in snapshot: ChainSnapshot) throws(ChainError) -> [UInt8] {
+  /// The bytes that the guest reads in `range` now, all of which lie in layers up to `end` (nil: anywhere); zeros past the end
+  /// of the disk.
+  func view(of range: GuestRange, in snapshot: ChainSnapshot, to end: Int? = nil) throws(ChainError) -> [UInt8] {
     let disk = GuestRange(at: GuestOffset(0), count: virtualSize)
     return try [UInt8](capacity: range.count.bytes) { (output: inout OutputSpan<UInt8>) throws(ChainError) in
-      _ = try snapshot.read(range.clamped(to: disk), into: &output)
+      try snapshot.read(range.clamped(to: disk), to: end ?? snapshot.layers.count, into: &output)
       output.append(repeating: 0, count: output.freeCapacity)
     }
   }
@@ -157,7 +158,7 @@ extension BackingChain {
     return try ranges.withLock(on: whole ?? first, exclusive: true) { () throws(ChainError) in
       if let whole {
         do throws(ImageError) {
-          let done = try image.zero(whole, reserving: reserving, hiding: snapshot.someoneLooksBelow)
+          let done = try image.zero(whole, reserving: reserving, hiding: snapshot.layers.count > 1)
           if done.bytes > 0 {
             allocated.noteFreed()
             return min(done, range.count)

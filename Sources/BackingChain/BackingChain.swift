@@ -17,6 +17,8 @@
 //    and its exact bytes exclusively (`RangeLocks`).
 // 3. An error on reading a layer never becomes data: the range stays as it was.
 // 4. Backing images are never written.
+// 5. A layer is closed when nobody is inside any more, and nobody ever comes in again (`LayerDoor`): a completion waits for
+//    those who are in a layer that it drops, and for nobody else.
 //
 // Lock order: a range, then what the active image takes. The snapshot's mutex is held for a pointer's copy only.
 package import HostStorage
@@ -48,23 +50,44 @@ package final class BackingChain: Sendable {
   /// The layers as they are now.
   package var snapshot: ChainSnapshot { current.withLock { $0 } }
 
-  func replaceSnapshot(with new: ChainSnapshot) {
-    current.withLock { $0 = new }
+  /// Publishes the chain without `dropped`, which nobody enters from now on. Whoever finds that out takes the snapshot again
+  /// and waits for this one: what it finds then is what the shorter chain has.
+  func replaceSnapshot(with new: ChainSnapshot, lettingGo dropped: some Collection<Layer>) {
+    current.withLock { current in
+      for layer in dropped { layer.door.shut() }
+      current = new
+    }
   }
 
-  /// Runs `body` as a request: what it looks up is not reused before it ends, and the layers of its snapshot stay open.
+  /// Runs `body` as a request: what it looks up in the active layer is not reused before it ends. `body` is run again where
+  /// it meets a layer that was let go; it has left nothing undone by then that would be done twice.
   func request<Result>(_ body: (ChainSnapshot) throws(ChainError) -> Result) throws(ChainError) -> Result {
-    guard let active else { return try body(snapshot) }
-    let token = active.requests.begin()
-    defer { active.requests.end(token) }
-    return try body(snapshot)
+    while true {
+      let token = active?.requests.begin()
+      defer { if let token { active?.requests.end(token) } }
+      do throws(ChainError) {
+        return try body(snapshot)
+      } catch {
+        guard error.code == .letGo else { throw error }
+      }
+    }
   }
 
   /// Appends the guest's bytes in `range`, which lies within the disk, to `output`. Returns whether any of them came from
   /// below the active layer.
   @discardableResult
   package func read(_ range: GuestRange, into output: inout OutputSpan<UInt8>) throws(ChainError) -> Bool {
-    try request { (snapshot) throws(ChainError) in try snapshot.read(range, into: &output) }
+    var wentBelow = false
+    var rest = range
+    // A request for each run: one that is stuck in a layer that stays goes on, after that, with the chain as it is then.
+    while !rest.isEmpty {
+      let (count, isBelow) = try request { (snapshot) throws(ChainError) in
+        try snapshot.readRun(of: rest, to: snapshot.layers.count, into: &output)
+      }
+      wentBelow = wentBelow || isBelow
+      rest = GuestRange(from: rest.start + count, to: rest.end)
+    }
+    return wentBelow
   }
 
   /// Makes every write that returned before the call durable.

@@ -1,7 +1,7 @@
 import HostStorage
 import ImageFormat
 
-/// What lies below the active layer, worked out once.
+/// What lies below the active layer, or between it and a base, worked out once.
 ///
 /// The layers below are never written, so an answer is good for as long as the chain is the same, and a read costs one
 /// look-up here at depth 2 and at depth 200. What is known is bounded: a part of it is forgotten where it gets too much.
@@ -10,7 +10,8 @@ final class BelowMap: Sendable {
   struct Answer: Equatable, Sendable {
     var range: GuestRange
     var mapping: Mapping
-    /// The number of the layer that holds it, or says that it is zeros; the number of layers where none does.
+    /// The number of the layer that holds it, or says that it is zeros; the number behind the last one that was asked where
+    /// none does.
     var layer: Int
 
     /// The same, from `offset` on.
@@ -59,7 +60,14 @@ final class BelowMap: Sendable {
       case .unknown(let range): gap = range
       }
       let start = max(gap.start, offset.roundedDown(to: Self.grain))
-      let answer = try resolve(GuestRange(from: start, to: gap.end))
+      let answer: Answer
+      do throws(ChainError) {
+        answer = try resolve(GuestRange(from: start, to: gap.end))
+      } catch {
+        // The fault may be of what lies before, for which nobody asked.
+        guard start < offset else { throw error }
+        answer = try resolve(GuestRange(from: offset, to: gap.end))
+      }
       shard.state.withLock { $0.insert(answer, inRegion: region) }
       if offset < answer.range.end { return answer.from(offset) }
     }

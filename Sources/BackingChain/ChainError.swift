@@ -39,6 +39,9 @@ package struct ChainError: Error, Sendable {
     case ambiguous
     /// The header may or may not have been changed.
     case outcomeUnknown
+    /// A completion has let the layer go since it was looked up. The request begins again, with the chain as it is then;
+    /// nobody else sees this.
+    case letGo
     /// A combination of options that makes no sense.
     case usage
   }

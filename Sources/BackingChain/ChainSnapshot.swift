@@ -14,19 +14,19 @@ enum Source {
 }
 
 /// The layers of a chain at one moment, top first.
+///
+/// A layer below the top is asked and read through its door only, one at a time: who waits for one stands in the way of no
+/// other. Any method here throws `.letGo` where a completion has shut that door.
 package final class ChainSnapshot: Sendable {
   package let layers: [Layer]
-  /// Whether a request that is under way may look below the active layer: in this snapshot, or still in the one before.
-  let someoneLooksBelow: Bool
   private let below = BelowMap()
+  /// Of the layers above the base that was asked for last.
+  private let aboveBase = Lock<(end: Int, map: BelowMap)?>(nil)
 
-  init(layers: [Layer], someoneLooksBelow: Bool = false) {
-    self.layers = layers
-    self.someoneLooksBelow = someoneLooksBelow || layers.count > 1
-  }
+  init(layers: [Layer]) { self.layers = layers }
 
   /// Where the bytes from `offset` on come from, for a run of at least 1 and at most `limit` bytes, when layers number
-  /// `first` (0 or 1) up to, not including, `end` are asked.
+  /// `first` (0 or 1) up to, not including, `end` are asked; no other is.
   func source(at offset: GuestOffset, limit: ByteCount, from first: Int = 0, to end: Int)
     throws(ChainError) -> (source: Source, count: ByteCount)
   {
@@ -36,20 +36,42 @@ package final class ChainSnapshot: Sendable {
       limit = top.count
       guard case .unallocated = top.mapping, end > 1 else { return (source(top.mapping, layer: 0), limit) }
     }
-    let answer = try below.answer(at: offset) { (range) throws(ChainError) in try resolve(range) }
-    let count = min(limit, answer.range.count)
-    return (answer.layer < end ? source(answer.mapping, layer: answer.layer) : .nowhere, count)
+    let answer = try map(to: end).answer(at: offset) { (range) throws(ChainError) in try resolve(range, to: end) }
+    return (source(answer.mapping, layer: answer.layer), min(limit, answer.range.count))
   }
 
-  /// The first part of `range`, as the layers below the top have it.
-  private func resolve(_ range: GuestRange) throws(ChainError) -> BelowMap.Answer {
+  /// What is known of layers number 1 up to `end`.
+  private func map(to end: Int) -> BelowMap {
+    if end == layers.count { return below }
+    return aboveBase.withLock { known in
+      if let known, known.end == end { return known.map }
+      let map = BelowMap()
+      known = (end, map)
+      return map
+    }
+  }
+
+  /// The first part of `range`, as layers number 1 up to `end` have it.
+  private func resolve(_ range: GuestRange, to end: Int) throws(ChainError) -> BelowMap.Answer {
     var part = range
-    for layer in layers.indices.dropFirst() {
+    for layer in 1..<max(end, 1) {
       let run = try run(at: part.start, limit: part.count, layer: layer)
       part = GuestRange(at: part.start, count: run.count)
       if run.mapping != .unallocated { return BelowMap.Answer(range: part, mapping: run.mapping, layer: layer) }
     }
-    return BelowMap.Answer(range: part, mapping: .unallocated, layer: layers.count)
+    return BelowMap.Answer(range: part, mapping: .unallocated, layer: end)
+  }
+
+  /// Runs `body` inside of layer number `layer`, which is not closed meanwhile. The top is never let go.
+  func inside<Result>(_ layer: Int, _ body: () throws(ChainError) -> Result) throws(ChainError) -> Result {
+    if layer == 0 { return try body() }
+    let door = layers[layer].door
+    guard door.enter() else {
+      let path = layers[layer].path
+      throw ChainError(.letGo, path: path, message: "\(path) is no longer in the chain")
+    }
+    defer { door.leave() }
+    return try body()
   }
 
   /// What one layer says; past its end it reads as zeros.
@@ -57,10 +79,25 @@ package final class ChainSnapshot: Sendable {
     let image = layers[layer].image
     let rest = GuestOffset(image.virtualSize.bytes) - offset
     guard rest.bytes > 0 else { return Run(.zero(reserved: false), count: limit) }
-    do {
-      return try image.mapping(at: offset, limit: min(limit, rest))
-    } catch {
-      throw ChainError(error)
+    return try inside(layer) { () throws(ChainError) in
+      do throws(ImageError) {
+        return try image.mapping(at: offset, limit: min(limit, rest))
+      } catch {
+        throw ChainError(error)
+      }
+    }
+  }
+
+  /// Whether what `source` found in `layer` is a hole of its file, data, or past its end.
+  func extent(of storage: any Storage, at host: HostOffset, limit: ByteCount, layer: Int)
+    throws(ChainError) -> StorageExtent
+  {
+    try inside(layer) { () throws(ChainError) in
+      do throws(StorageError) {
+        return try storage.extent(at: host, limit: limit)
+      } catch {
+        throw ChainError(error)
+      }
     }
   }
 
@@ -73,25 +110,33 @@ package final class ChainSnapshot: Sendable {
     }
   }
 
-  /// Appends the guest's bytes in `range` to `output`. Returns whether any came from below the top layer.
-  func read(_ range: GuestRange, into output: inout OutputSpan<UInt8>) throws(ChainError) -> Bool {
-    var wentBelow = false
+  /// Appends the bytes that layers up to `end` have in `range` to `output`.
+  func read(_ range: GuestRange, to end: Int, into output: inout OutputSpan<UInt8>) throws(ChainError) {
     var position = range.start
     while position < range.end {
-      let (source, count) = try source(at: position, limit: range.end - position, to: layers.count)
-      switch source {
-      case .data(let storage, let host, let layer):
-        try read(count, from: storage, at: host, into: &output)
-        if layer > 0 { wentBelow = true }
-      case .compressed(let cluster, let skip, let layer):
-        try inflate(cluster, skip: skip, count: count, layer: layer, into: &output)
-        if layer > 0 { wentBelow = true }
-      case .zero, .nowhere:
-        output.append(repeating: 0, count: count.bytes)
-      }
-      position += count
+      position += try readRun(of: GuestRange(from: position, to: range.end), to: end, into: &output).count
     }
-    return wentBelow
+  }
+
+  /// Appends the bytes that layers up to `end` have in the first part of `range` to `output`. Returns how many, and whether
+  /// they came from below the top layer. Where it throws `.letGo`, it has appended nothing.
+  func readRun(of range: GuestRange, to end: Int, into output: inout OutputSpan<UInt8>)
+    throws(ChainError) -> (count: ByteCount, isBelow: Bool)
+  {
+    let (source, count) = try source(at: range.start, limit: range.count, to: end)
+    switch source {
+    case .data(let storage, let host, let layer):
+      try inside(layer) { () throws(ChainError) in try read(count, from: storage, at: host, into: &output) }
+      return (count, layer > 0)
+    case .compressed(let cluster, let skip, let layer):
+      try inside(layer) { () throws(ChainError) in
+        try inflate(cluster, skip: skip, count: count, layer: layer, into: &output)
+      }
+      return (count, layer > 0)
+    case .zero, .nowhere:
+      output.append(repeating: 0, count: count.bytes)
+      return (count, false)
+    }
   }
 
   private func read(

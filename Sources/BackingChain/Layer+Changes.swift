@@ -3,9 +3,10 @@ import ImageFormat
 
 extension Layer {
   /// Says in a sentence how the file of a layer that is only read differs from what it was when it was opened; nil when
-  /// it does not. That its path now leads to another file is a difference, that it was moved is none.
-  package func changeSinceOpening() throws(ChainError) -> String? {
-    let now = try image.storage.currentStatus()
+  /// it does not. That its path now leads to another file is a difference, that it was moved is none. Not `asking`, it is what
+  /// the host knows without asking a server, which may hang.
+  package func changeSinceOpening(asking: Bool = true) throws(ChainError) -> String? {
+    let now = try image.storage.currentStatus(asking: asking)
     var changes = differences(from: opened, to: now)
     if let place {
       let found = (try? LocatedFile(place.file.bytes))?.identity
@@ -16,7 +17,7 @@ extension Layer {
       }
     }
     if let openedData {
-      let data = differences(from: openedData, to: try image.dataStorage.currentStatus())
+      let data = differences(from: openedData, to: try image.dataStorage.currentStatus(asking: asking))
       changes += data.map { "of its external data file: \($0)" }
     }
     return changes.isEmpty ? nil : "\(path) was changed while it was in use: " + changes.joined(separator: "; ")
@@ -31,9 +32,9 @@ extension Layer {
 }
 
 extension Storage {
-  func currentStatus() throws(ChainError) -> StorageStatus {
+  func currentStatus(asking: Bool = true) throws(ChainError) -> StorageStatus {
     do {
-      return try status()
+      return try asking ? status() : knownStatus()
     } catch {
       throw ChainError(error)
     }

@@ -11,6 +11,8 @@ package final class Layer: Sendable {
   package let opened: StorageStatus
   /// The same of its external data file, where it has one.
   let openedData: StorageStatus?
+  /// Everybody who asks or reads the image goes through it, while the layer is below the active one.
+  let door = LayerDoor()
   /// Nil for an image that was passed as a descriptor.
   package let place: LayerPlace?
 
@@ -26,7 +28,7 @@ package final class Layer: Sendable {
 
   package var virtualSize: ByteCount { image.virtualSize }
 
-  /// Closes and unlocks the image file and its external data file. No request may be under way.
+  /// Closes and unlocks the image file and its external data file. Nobody may be inside.
   package func close() {
     if image.dataStorage !== image.storage { image.dataStorage.close() }
     image.storage.close()

@@ -37,6 +37,9 @@ final class RangeLocks: Sendable {
     self.unit = unit
   }
 
+  /// How many wait for what others hold.
+  var waiting: Int { state.read { state in state.entries.count { state.isBlocked($0) } } }
+
   /// Runs `body` while holding `range`.
   func withLock<Result, E: Error>(on range: GuestRange, exclusive: Bool, _ body: () throws(E) -> Result) throws(E)
     -> Result

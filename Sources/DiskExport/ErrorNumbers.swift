@@ -35,7 +35,7 @@ extension Errno {
       case .noSpace: Errno(ENOSPC)
       case .nameTooLong: Errno(ENAMETOOLONG)
       case .snapshotsNeedBacking: Errno(ENOTSUP)
-      case .outcomeUnknown: Errno(EIO)
+      case .outcomeUnknown, .letGo: Errno(EIO)
       }
   }
 

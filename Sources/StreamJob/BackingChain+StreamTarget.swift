@@ -65,8 +65,10 @@ extension BackingChain: StreamTarget {
   private func checkUnchanged(_ plan: CompletionPlan) throws(ChainError) {
     let layers = snapshot.layers
     if let loss = try layers[0].lossOfName() { throw ChainError(.changed, path: layers[0].path, message: loss) }
-    for layer in layers.dropFirst() {
-      if let change = try layer.changeSinceOpening() { throw ChainError(.changed, path: layer.path, message: change) }
+    let kept = layers.firstIndex { $0 === plan.base } ?? layers.count
+    for (index, layer) in layers.enumerated().dropFirst() {
+      // A layer that stays may hang, and that is nothing to the completion.
+      if let change = try layer.changeSinceOpening(asking: index < kept) { throw ChainError(.changed, path: layer.path, message: change) }
     }
     guard plan.mustLead, let base = plan.base, let backing = plan.backing else { return }
     if !BackingFileStrings(of: layers).leads(backing.name, to: base) {

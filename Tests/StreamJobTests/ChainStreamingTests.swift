@@ -147,6 +147,32 @@ import Testing
     #expect(try chain.contents() == images.expected)
   }
 
+  @Test(arguments: ["base.raw", "mid.qcow2"])
+  func aLayerThatChangesWhileAllIsMadeDurableStopsTheCompletion(layer: String) throws {
+    let images = try RealChain()
+    let chain = try images.open()
+    defer { try? chain.close() }
+    RunningJob(target: chain).awaitState(.pending)
+    let plan = try chain.plan([], keeping: nil)
+    try chain.prepareCompletion(plan)
+    try FileManager.default.setAttributes(
+      [.modificationDate: Date(timeIntervalSince1970: 1)], ofItemAtPath: images.directory.path(layer))
+    let error = #expect(throws: ChainError.self) { try chain.complete(plan) }
+    #expect(error?.code == .changed)
+    #expect(try images.recorded() == "mid.qcow2 qcow2")
+  }
+
+  @Test func theJobNeedsNothingOfAKeptBaseThatIsDamaged() throws {
+    let images = try RealChain(base: "qcow2")
+    try images.damageAnEntry(of: "base.raw")
+    let chain = try images.open()
+    defer { try? chain.close() }
+    let running = RunningJob(target: chain, StreamOptions(start: .on, base: "base.raw"))
+    try running.write("").get()
+    #expect(chain.snapshot.layers.count == 2)
+    #expect(running.job.shutDown(patience: .seconds(10)))
+  }
+
   @Test func theGuestsWritesWin() throws {
     let seed = UInt64.random(in: 0...UInt64.max)
     var random = SeededRandom(seed: seed)

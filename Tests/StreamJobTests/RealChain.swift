@@ -16,10 +16,11 @@ struct RealChain {
   var expected = [UInt8](repeating: 0, count: size)
 
   /// The base is full of ones, the middle has twos in every third cluster, the top has threes in every fifth.
-  init(midSize: Int = size, options: String = "compat=1.1") throws {
+  init(midSize: Int = size, options: String = "compat=1.1", base: String = "raw") throws {
     directory = try TemporaryDirectory()
-    _ = try directory.file("base.raw", [UInt8](repeating: 1, count: Self.size))
-    try qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "mid.qcow2", "\(midSize)")
+    _ = try directory.file("content", [UInt8](repeating: 1, count: Self.size))
+    try qemu("qemu-img", "convert", "-f", "raw", "-O", base, "content", "base.raw")
+    try qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", base, "mid.qcow2", "\(midSize)")
     try qemu(
       "qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "-b", "mid.qcow2", "-F", "qcow2", "top.qcow2",
       "\(Self.size)")
@@ -35,6 +36,19 @@ struct RealChain {
       expected.replaceSubrange(start..<start + Self.cluster, with: [UInt8](repeating: byte, count: Self.cluster))
     }
     try qemu("qemu-io", arguments + [image])
+  }
+
+  /// Sets a reserved bit in the L2 entry of the second cluster of a qcow2 image.
+  func damageAnEntry(of image: String) throws {
+    let file = try FileHandle(forUpdating: directory.url.appending(path: image))
+    try file.seek(toOffset: 40)
+    let l1 = try file.read(upToCount: 8) ?? Data()
+    try file.seek(toOffset: l1.reduce(0) { $0 << 8 | UInt64($1) })
+    let l2 = try file.read(upToCount: 8) ?? Data()
+    let table = l2.reduce(0) { $0 << 8 | UInt64($1) } & 0x00FF_FFFF_FFFF_FE00
+    try file.seek(toOffset: table + 14)
+    try file.write(contentsOf: Data([1]))
+    try file.close()
   }
 
   @discardableResult func qemu(_ program: String, _ arguments: String...) throws -> String {
