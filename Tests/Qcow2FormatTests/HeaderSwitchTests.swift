@@ -112,6 +112,15 @@ import Testing
     #expect(try Qcow2Header.read(from: storage).backing?.name == Array(name.utf8))
   }
 
+  @Test func aSectorThatArrivedThoughItsWriteFailedIsPutBack() throws {
+    let storage = try Self.image(clusterSize: 4096)
+    let before = storage.content.bytes(in: 0..<4096)
+    storage.setFaults(FaultPlan([.write], nth: 1, fault: FaultPlan.Fault(errno: 5, isDone: true)))
+    let error = #expect(throws: ImageError.self) { try Self.record("b", in: storage) }
+    #expect(error?.code == .storage)
+    #expect(storage.content.bytes(in: 0..<4096) == before)
+  }
+
   @Test func aFailedSyncOfTheHeaderIsAnUnknownOutcome() throws {
     let storage = try Self.image(clusterSize: 4096)
     storage.setFaults(FaultPlan([.sync], nth: 1, errno: 5))

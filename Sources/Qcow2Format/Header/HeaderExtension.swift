@@ -20,27 +20,6 @@ package struct HeaderExtension: Equatable, Sendable {
   /// Bytes it takes: type, length, data, padding to 8.
   var footprint: Int { 8 + (data.count + 7) / 8 * 8 }
 
-  /// The extensions in `bytes` from `start` on, and the position after the end marker. An area that is full needs no marker.
-  static func parse(in bytes: [UInt8], from start: Int, to limit: Int)
-    throws(HeaderFault) -> (extensions: [HeaderExtension], end: Int)
-  {
-    var position = start
-    var found: [HeaderExtension] = []
-    while position + 8 <= limit {
-      let kind = BigEndian.load(UInt32.self, from: bytes.span, at: position)
-      let length = Int(BigEndian.load(UInt32.self, from: bytes.span, at: position + 4))
-      if kind == Kind.end { return (found, position + 8) }
-      guard length <= limit - position - 8 else {
-        throw HeaderFault(.corrupt, "a header extension is longer than the header's cluster")
-      }
-      let data = Array(bytes[(position + 8)..<(position + 8 + length)])
-      let item = HeaderExtension(kind: kind, data: data, position: position)
-      found.append(item)
-      position += item.footprint
-    }
-    return (found, min(position, limit))
-  }
-
   /// Appends the extension's bytes, padded.
   func append(to bytes: inout [UInt8]) {
     var field = [UInt8](repeating: 0, count: footprint)
@@ -48,6 +27,36 @@ package struct HeaderExtension: Equatable, Sendable {
     BigEndian.store(UInt32(data.count), into: &field, at: 4)
     field.replaceSubrange(8..<(8 + data.count), with: data)
     bytes.append(contentsOf: field)
+  }
+}
+
+/// The part of the first cluster that holds the header's extensions.
+struct ExtensionArea: Equatable, Sendable {
+  var extensions: [HeaderExtension] = []
+  /// An area that is full up to the backing file's name, or the cluster's end, may have none. Bytes that look like one prove
+  /// nothing: they may be the last extension's own.
+  var hasEndMarker = false
+  /// Behind the end marker, or behind the last extension: from here on nothing belongs to the area.
+  var end: Int
+
+  /// The area in `bytes` from `start` on, up to `limit` at most.
+  init(in bytes: [UInt8], from start: Int, to limit: Int) throws(HeaderFault) {
+    end = start
+    while end + 8 <= limit {
+      let kind = BigEndian.load(UInt32.self, from: bytes.span, at: end)
+      let length = Int(BigEndian.load(UInt32.self, from: bytes.span, at: end + 4))
+      if kind == HeaderExtension.Kind.end {
+        hasEndMarker = true
+        end += 8
+        return
+      }
+      guard length <= limit - end - 8 else {
+        throw HeaderFault(.corrupt, "a header extension is longer than the header's cluster")
+      }
+      let item = HeaderExtension(kind: kind, data: Array(bytes[(end + 8)..<(end + 8 + length)]), position: end)
+      extensions.append(item)
+      end = min(end + item.footprint, limit)
+    }
   }
 }
 

@@ -44,9 +44,7 @@ final class HeaderSector: Sendable {
         } catch {
           throw ImageError(error)
         }
-        let missing = name.position + name.bytes.count - cluster.count
-        if missing > 0 { cluster += [UInt8](repeating: 0, count: missing) }
-        cluster.replaceSubrange(name.position..<(name.position + name.bytes.count), with: name.bytes)
+        cluster = layout.applied(to: cluster, switched: false)
       }
       try replace(in: &cluster, with: layout.sector)
     }

@@ -116,10 +116,6 @@ package struct Qcow2Creation: Sendable {
     guard let backing else { return bytes }
     let bare = try Qcow2Header(firstCluster: bytes, fileSize: clusterSize * layout.clusters)
     let recorded = try bare.layout(recording: backing)
-    bytes.replaceSubrange(0..<recorded.sector.count, with: recorded.sector)
-    if let name = recorded.name {
-      bytes.replaceSubrange(name.position..<(name.position + name.bytes.count), with: name.bytes)
-    }
-    return bytes
+    return recorded.applied(to: bytes)
   }
 }

@@ -43,7 +43,8 @@ extension Qcow2Header {
       throw HeaderFault(.corrupt, "its backing file's name lies outside the first cluster")
     }
     let extensionsLimit = min(nameOffset == 0 ? clusterSize : Int(nameOffset), bytes.count)
-    (extensions, extensionsEnd) = try HeaderExtension.parse(in: bytes, from: headerLength, to: extensionsLimit)
+    extensionArea = try ExtensionArea(in: bytes, from: headerLength, to: extensionsLimit)
+    let extensions = extensionArea.extensions
     nameRange = try Self.checkedName(at: Int(nameOffset), length: nameLength, headerLength: headerLength, in: bytes)
 
     usesZstd = try Self.compression(in: bytes, headerLength: headerLength, incompatible: incompatible)

@@ -24,15 +24,14 @@ package struct Qcow2Header: Sendable {
   package let refcountOrder: Int
   let headerLength: Int
   package let usesZstd: Bool
-  package let extensions: [HeaderExtension]
-  /// Where the extensions' end marker ends.
-  let extensionsEnd: Int
+  let extensionArea: ExtensionArea
   /// Where the backing file's name stands; empty when there is none.
   let nameRange: Range<Int>
   package let backing: RecordedBacking?
   /// The first sector and what else of the first cluster holds extensions and name.
   let firstCluster: [UInt8]
 
+  package var extensions: [HeaderExtension] { extensionArea.extensions }
   package var clusterSize: ByteCount { ByteCount(1 << clusterBits) }
   package var hasExtendedL2: Bool { incompatible & FeatureBits.Incompatible.extendedL2 != 0 }
   package var usesDataFile: Bool { incompatible & FeatureBits.Incompatible.dataFile != 0 }
