@@ -1,7 +1,7 @@
 # One command is the whole gate: `make test` (which .ci/run calls) builds without warnings, lints, and runs every test.
 
 # The Debian packages that building, testing and the demo need; the only list of them.
-PACKAGES = libfuse3-dev fuse3 libdeflate-dev libzstd-dev pkg-config qemu-utils qemu-system-common e2fsprogs xfsprogs dosfstools mtools fio shellcheck valgrind
+PACKAGES = libfuse3-dev fuse3 libdeflate-dev zlib1g-dev libzstd-dev pkg-config qemu-utils qemu-system-common e2fsprogs xfsprogs dosfstools mtools fio shellcheck valgrind
 
 # What the benchmarks need beyond that: the peers, and tools to look into them.
 BENCH_PACKAGES = nbdkit libnbd-bin btrfs-progs strace

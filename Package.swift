@@ -35,12 +35,13 @@ let package = Package(
     .systemLibrary(
       name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CLinux"),
 
     room("HostStorage", uses: ["CLinux"]),
     room("ImageFormat", uses: ["HostStorage"]),
     room("RawFormat", uses: ["ImageFormat", "HostStorage"]),
-    room("Qcow2Format", uses: ["ImageFormat", "HostStorage", "CDeflate", "CZstd"]),
+    room("Qcow2Format", uses: ["ImageFormat", "HostStorage", "CDeflate", "CZlib", "CZstd"]),
     room("BackingChain", uses: ["RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"]),
     room("StreamJob", uses: ["BackingChain", "ImageFormat", "HostStorage"]),
     room("FUSESession", uses: ["CFUSE", "HostStorage"]),

@@ -6,7 +6,7 @@ import Testing
     "HostStorage": ["CLinux"],
     "ImageFormat": ["HostStorage"],
     "RawFormat": ["ImageFormat", "HostStorage"],
-    "Qcow2Format": ["ImageFormat", "HostStorage", "CDeflate", "CZstd"],
+    "Qcow2Format": ["ImageFormat", "HostStorage", "CDeflate", "CZlib", "CZstd"],
     "BackingChain": ["RawFormat", "Qcow2Format", "ImageFormat", "HostStorage"],
     "StreamJob": ["BackingChain", "ImageFormat", "HostStorage"],
     "FUSESession": ["CFUSE", "HostStorage"],

@@ -1,11 +1,12 @@
 import CDeflate
+import CZlib
 import CZstd
 import HostStorage
 import ImageFormat
 
 /// Inflates compressed clusters (specification, "Compressed Clusters Descriptor"), and remembers the last few.
 ///
-/// This is the one file of the format with unsafe code: both libraries take pointers.
+/// This is the one file of the format with unsafe code: the libraries take pointers.
 final class Inflater: Sendable {
   private let storage: any Storage
   private let clusterSize: Int
@@ -30,7 +31,7 @@ final class Inflater: Sendable {
     } catch {
       throw ImageError(error)
     }
-    guard let bytes = usesZstd ? inflateZstd(stream) : inflateRaw(stream) else {
+    guard let bytes = usesZstd ? inflateZstd(stream) : inflateRaw(stream) ?? beginning(ofRaw: stream) else {
       throw ImageError(
         .corrupt, path: storage.path, reason: "the compressed cluster at \(cluster.start.bytes) cannot be inflated")
     }
@@ -41,7 +42,7 @@ final class Inflater: Sendable {
     return bytes
   }
 
-  /// A raw deflate stream; what follows it in its last sector is ignored.
+  /// A raw deflate stream of exactly one cluster; what follows it in its last sector is ignored.
   private func inflateRaw(_ stream: [UInt8]) -> [UInt8]? {
     guard let decompressor = unsafe libdeflate_alloc_decompressor() else { return nil }
     defer { unsafe libdeflate_free_decompressor(decompressor) }
@@ -51,6 +52,26 @@ final class Inflater: Sendable {
       let result = unsafe libdeflate_deflate_decompress_ex(
         decompressor, stream, stream.count, output.baseAddress, clusterSize, &used, &produced)
       count = result == LIBDEFLATE_SUCCESS ? produced : 0
+    }
+    return output.count == clusterSize ? output : nil
+  }
+
+  /// The first cluster of what a raw deflate stream yields that goes on, or breaks off, behind it: libdeflate says nothing of
+  /// such a one, and zlib, as in QEMU, stops where the room ends.
+  private func beginning(ofRaw stream: [UInt8]) -> [UInt8]? {
+    var state = unsafe z_stream()
+    let size = unsafe Int32(MemoryLayout<z_stream>.size)
+    guard unsafe inflateInit2_(&state, -MAX_WBITS, ZLIB_VERSION, size) == Z_OK else { return nil }
+    defer { unsafe inflateEnd(&state) }
+    let output = unsafe [UInt8](unsafeUninitializedCapacity: clusterSize) { output, count in
+      unsafe stream.withUnsafeBufferPointer { input in
+        unsafe state.next_in = input.baseAddress
+        unsafe state.avail_in = UInt32(input.count)
+        unsafe state.next_out = output.baseAddress
+        unsafe state.avail_out = UInt32(clusterSize)
+        let result = unsafe CZlib.inflate(&state, Z_FINISH)
+        count = unsafe (result == Z_STREAM_END || result == Z_BUF_ERROR) && state.avail_out == 0 ? clusterSize : 0
+      }
     }
     return output.count == clusterSize ? output : nil
   }

@@ -1,0 +1,3 @@
+// The input is const then.
+#define ZLIB_CONST
+#include <zlib.h>
