@@ -68,7 +68,9 @@ extension BackingChain: StreamTarget {
     let kept = layers.firstIndex { $0 === plan.base } ?? layers.count
     for (index, layer) in layers.enumerated().dropFirst() {
       // A layer that stays may hang, and that is nothing to the completion.
-      if let change = try layer.changeSinceOpening(asking: index < kept) { throw ChainError(.changed, path: layer.path, message: change) }
+      if let change = try layer.changeSinceOpening(asking: index < kept) {
+        throw ChainError(.changed, path: layer.path, message: change)
+      }
     }
     guard plan.mustLead, let base = plan.base, let backing = plan.backing else { return }
     if !BackingFileStrings(of: layers).leads(backing.name, to: base) {
