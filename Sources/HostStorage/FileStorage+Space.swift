@@ -62,8 +62,11 @@ extension FileStorage {
 
   /// SEEK_DATA and SEEK_HOLE, which a device does not have.
   package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
+    let lost = lostFrom.load(ordering: .relaxed)
+    if offset.bytes >= lost { return StorageExtent(.pastEnd, count: limit) }
+    let limit = min(limit, ByteCount(lost - offset.bytes))
     // The description's file position moves here, with every thread's look; nothing else uses it.
-    try failing("look for holes", at: offset) { () throws(Errno) in
+    return try failing("look for holes", at: offset) { () throws(Errno) in
       if isBlockDevice { return try rest(from: offset, limit: limit, kind: .data) }
       do throws(Errno) {
         let data = try Syscall.seek(descriptor, to: offset.bytes, whence: FLATCOW_SEEK_DATA)

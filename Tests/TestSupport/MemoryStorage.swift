@@ -168,7 +168,8 @@ package final class MemoryStorage: Storage {
 
   package func extent(at offset: HostOffset, limit: ByteCount) throws(StorageError) -> StorageExtent {
     try perform(.extent, "look for holes", HostRange(at: offset, count: limit)) { state, _ in
-      state.content.extent(at: offset.bytes, limit: limit.bytes)
+      if offset.bytes >= state.lostFrom { return StorageExtent(.pastEnd, count: limit) }
+      return state.content.extent(at: offset.bytes, limit: min(limit.bytes, state.lostFrom - offset.bytes))
     }
   }
 

@@ -214,6 +214,8 @@ package struct StorageClause: Sendable, CustomTestStringConvertible {
       try resize(storage, to: 10_000)
       expectCut("read behind the cut") { _ = try storage.bytes(at: 6000, count: 10) }
       expectCut("read across it") { _ = try storage.bytes(at: 4990, count: 20) }
+      #expect(try storage.extent(at: HostOffset(6000), limit: 100) == StorageExtent(.pastEnd, count: 100))
+      #expect(try storage.extent(at: HostOffset(4990), limit: 100) == StorageExtent(.data, count: 10))
       expectCut("write") { try storage.write([1], at: 0) }
       #expect(try storage.bytes(at: 0, count: 5000) == [UInt8](repeating: 5, count: 5000))
     },

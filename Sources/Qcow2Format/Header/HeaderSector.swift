@@ -92,6 +92,8 @@ final class HeaderSector: Sendable {
   /// host reads back decides: one that refuses both has not changed. A failed sync cannot be taken back, since the host
   /// forgets which pages it had not written.
   private func putBack(_ sector: [UInt8], after error: StorageError) -> ImageError {
+    // A file that was cut off was not written at all.
+    if error.code == .cut && error.operation == "write" { return ImageError(error) }
     do throws(StorageError) {
       guard error.code != .syncLost, error.operation != "sync" else { throw error }
       try? storage.write(sector.span, at: HostOffset(0))
