@@ -174,7 +174,6 @@ import Testing
     let error = #expect(throws: ImageError.self) { try active.prepare(GuestRange(0..<512)) }
     #expect(error?.code == .refused && storage.log.isEmpty)
     #expect(throws: ImageError.self) { try active.prepare(GuestRange(0..<512)) }
-    try active.finish()
     #expect(storage.log.isEmpty)
   }
 
