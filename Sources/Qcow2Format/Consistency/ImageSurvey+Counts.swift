@@ -60,7 +60,13 @@ extension ImageSurvey {
     guard knowsTable else { return }
     let perBlock = header.refcountsPerBlock
     for row in uses.sortedRows {
-      for cluster in row * ClusterUses.rowLength..<(row + 1) * ClusterUses.rowLength {
+      let clusters = row * ClusterUses.rowLength..<(row + 1) * ClusterUses.rowLength
+      // As good as every row lies within one block that is there.
+      let isSeen =
+        perBlock >= ClusterUses.rowLength && blocks[clusters.lowerBound / perBlock] != nil
+        && clusters.upperBound <= fileClusters
+      if isSeen { continue }
+      for cluster in clusters {
         let number = cluster / perBlock
         let home = blocks[number]
         let cell = uses[cluster]

@@ -70,11 +70,11 @@ extension ImageSurvey {
   /// there, nor does what lies behind the disk's end; behind a snapshot's is the state of its machine.
   private func bytesNeeded(by entry: L2Entry, at guest: GuestOffset, of mapping: SurveyedMapping) -> ByteCount {
     let unit = header.clusterSize.bytes / header.subclusters
-    let data = (0..<header.subclusters).last { index in
-      if case .data = rules.mapping(of: entry, subcluster: index) { return true }
-      return false
+    var data = header.subclusters - 1
+    while !rules.mapping(of: entry, subcluster: data).isData {
+      if data == 0 { return 0 }
+      data -= 1
     }
-    guard let data else { return 0 }
     let rest = mapping.size.bytes - guest.bytes
     if rest <= 0 { return mapping.isActive ? 0 : 1 }
     return ByteCount(min((data + 1) * unit, rest))
@@ -123,5 +123,12 @@ extension ImageSurvey {
     }
     streamsAtEnd[cluster.start] = isWhole
     return isWhole
+  }
+}
+
+extension Mapping {
+  fileprivate var isData: Bool {
+    if case .data = self { return true }
+    return false
   }
 }
