@@ -57,6 +57,7 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    .systemLibrary(name: "CWrites", path: "Tests/CWrites"),
     .target(
       name: "TestSupport", dependencies: ["HostStorage", "ImageFormat"],
       path: "Tests/TestSupport", swiftSettings: strict + [.unsafeFlags(["-O"])]),
@@ -77,7 +78,9 @@ let package = Package(
       of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
     tests(
       "MountTests",
-      of: ["DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage"]),
+      of: [
+        "DiskExport", "StreamJob", "FUSESession", "BackingChain", "RawFormat", "ImageFormat", "HostStorage", "CWrites",
+      ]),
     tests(
       "ConcurrencyTests",
       of: ["StreamJob", "BackingChain", "Qcow2Format", "RawFormat", "ImageFormat", "HostStorage"]),

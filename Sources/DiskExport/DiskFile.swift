@@ -79,7 +79,7 @@ extension DiskFile {
   /// ENOSPC for those who write, as long as somebody writes past the end through the kernel's cache: that takes any
   /// amount, and `dd` from /dev/zero would never end. The kernel asks before each write(2).
   func checkSize(for user: FileHandle) throws(Errno) {
-    if user == Self.writing, sizeInKernel.isWrong { throw Errno(ENOSPC) }
+    if DiskHandle(user).contains(.writing), sizeInKernel.isWrong { throw Errno(ENOSPC) }
   }
 
   /// A truncation to nothing that comes by name is what `> disk` and `cp x disk` begin with: it is answered with the size
@@ -102,9 +102,6 @@ extension DiskFile {
 // MARK: Opening
 
 extension DiskFile {
-  private static let reading = FileHandle(0)
-  private static let writing = FileHandle(1)
-
   func open(_ flags: OpenFlags) throws(Errno) -> OpenReply {
     if flags.isWritable {
       guard chain.isWritable else { throw Errno(EROFS) }
@@ -113,18 +110,18 @@ extension DiskFile {
       if options.cachesPages { session.session?.invalidateAttributes(of: Node.disk.inode) }
     }
     return OpenReply(
-      flags.isWritable ? Self.writing : Self.reading, usesDirectIO: !options.cachesPages,
-      keepsCache: options.cachesPages, allowsParallelWrites: true)
+      FileHandle(DiskHandle(flags).rawValue), usesDirectIO: !options.cachesPages, keepsCache: options.cachesPages,
+      allowsParallelWrites: true)
   }
 
   /// The kernel has written back what was dirty before it comes here.
   func release(_ handle: FileHandle) {
-    if handle == Self.writing { writers.subtract(1, ordering: .relaxed) }
+    if DiskHandle(handle).contains(.writing) { writers.subtract(1, ordering: .relaxed) }
   }
 
   /// close(2) is the last chance to hear of an error for those who don't fsync.
   func flush(_ handle: FileHandle) throws(Errno) {
-    if handle == Self.writing { try synchronize() }
+    if DiskHandle(handle).contains(.writing) { try synchronize() }
   }
 
   func synchronize() throws(Errno) {
@@ -149,10 +146,11 @@ extension DiskFile {
   }
 
   /// Writes what of `bytes` lies within the disk. ENOSPC where not all does, as of a device; a shorter answer would
-  /// become EIO in the kernel.
-  func write(_ bytes: Span<UInt8>, at offset: GuestOffset) throws(Errno) {
+  /// become EIO in the kernel. `durably`: on return they are durable; writers that come together share the sync.
+  func write(_ bytes: Span<UInt8>, at offset: GuestOffset, durably: Bool = false) throws(Errno) {
     try attempt { () throws(ChainError) in try writeInside(bytes, at: offset) }
     try noteWritten(bytes.count, at: offset)
+    if durably { try synchronize() }
   }
 
   /// How many of `count` bytes from `offset` on lie within the disk.
@@ -217,7 +215,7 @@ extension DiskFile {
 extension DiskFile {
   /// fallocate(2) as on a block device: holes and zeros read back as zeros, and nothing grows. Space is not allocated in
   /// advance, for no image can promise that a later write needs no more.
-  func allocate(_ range: GuestRange, mode: AllocationMode) throws(Errno) {
+  func allocate(_ range: GuestRange, mode: AllocationMode, by handle: FileHandle) throws(Errno) {
     guard mode.makesZeros else { throw Errno(EOPNOTSUPP) }
     guard mode.contains(.keepSize) || range.end <= end else { throw Errno(EFBIG) }
     let inside = range.clamped(to: wholeDisk)
@@ -225,6 +223,7 @@ extension DiskFile {
     let reserving = mode.contains(.zeroRange) || !options.discards
     try attempt { () throws(ChainError) in try chain.zero(inside, reserving: reserving) }
     counters.zeros.add(bytes: inside.count.bytes)
+    if DiskHandle(handle).contains(.synchronous) { try synchronize() }
   }
 
   /// The next data or hole from `offset` on; the end of the disk counts as a hole. ENXIO where there is none.
@@ -241,6 +240,24 @@ extension DiskFile {
     }
     guard target == .hole else { throw Errno(ENXIO) }
     return end
+  }
+}
+
+/// What is to be known of an open `disk`; it is its handle, so that nothing is kept for it here.
+struct DiskHandle: OptionSet, Sendable {
+  let rawValue: UInt64
+
+  static let writing = Self(rawValue: 1)
+  /// By O_DSYNC or O_SYNC.
+  static let synchronous = Self(rawValue: 2)
+
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  init(_ handle: FileHandle) { self.init(rawValue: handle.rawValue) }
+
+  init(_ flags: OpenFlags) {
+    self = flags.isWritable ? .writing : []
+    if flags.isSynchronous { insert(.synchronous) }
   }
 }
 

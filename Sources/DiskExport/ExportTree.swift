@@ -111,8 +111,10 @@ extension ExportTree {
     reply: consuming WriteReply
   ) {
     switch (Node(file.inode), kind) {
-    case (.disk, .direct):
-      answer(bytes.count, reply) { () throws(Errno) in try disk.write(bytes, at: GuestOffset(offset.bytes)) }
+    case (.disk, .direct), (.disk, .synchronous):
+      answer(bytes.count, reply) { () throws(Errno) in
+        try disk.write(bytes, at: GuestOffset(offset.bytes), durably: kind == .synchronous)
+      }
     case (.disk, .writeback): writeBack(bytes, at: GuestOffset(offset.bytes), reply: reply)
     case (.control, _):
       control.write(bytes, at: offset, waiting: !texts.isNonBlocking(file.handle), reply: reply)
@@ -156,7 +158,7 @@ extension ExportTree {
 
   func allocate(_ range: FileRange, mode: Int32, of file: OpenFile) throws(Errno) {
     guard try node(file.inode) == .disk else { throw Errno(EOPNOTSUPP) }
-    try disk.allocate(GuestRange(range), mode: AllocationMode(rawValue: mode))
+    try disk.allocate(GuestRange(range), mode: AllocationMode(rawValue: mode), by: file.handle)
   }
 
   func synchronize(_ file: OpenFile, dataOnly: Bool) throws(Errno) {

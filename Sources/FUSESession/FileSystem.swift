@@ -25,7 +25,7 @@ package protocol FileSystem: AnyObject, Sendable {
     reply: consuming WriteReply)
   /// Whether `offset` or what follows it is data or a hole: the next position of that kind, ENXIO where there is none.
   func seek(_ target: SeekTarget, from offset: FileOffset, in file: OpenFile) throws(Errno) -> FileOffset
-  /// `mode` is fallocate(2)'s.
+  /// `mode` is fallocate(2)'s. Of an O_DSYNC the kernel says nothing here: it was told to `open`.
   func allocate(_ range: FileRange, mode: Int32, of file: OpenFile) throws(Errno)
   func synchronize(_ file: OpenFile, dataOnly: Bool) throws(Errno)
   /// A descriptor was closed; there may be others of the same open file.

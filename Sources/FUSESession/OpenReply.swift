@@ -8,6 +8,8 @@ package struct OpenFlags: Hashable, Sendable {
   package var isWritable: Bool { rawValue & O_ACCMODE != O_RDONLY }
   package var isReadable: Bool { rawValue & O_ACCMODE != O_WRONLY }
   package var isNonBlocking: Bool { rawValue & O_NONBLOCK != 0 }
+  /// O_DSYNC, or O_SYNC, which contains it: whatever is done by the file is durable when it returns.
+  package var isSynchronous: Bool { rawValue & O_DSYNC != 0 }
   /// O_DIRECT, whose value differs between architectures and which Glibc's module leaves out.
   package var isDirect: Bool {
     #if arch(arm64) || arch(arm)
@@ -42,6 +44,9 @@ package struct OpenReply: Equatable, Sendable {
 package enum WriteKind: Sendable {
   /// A write(2), or a part of one, that waits for the answer.
   case direct
+  /// The same with O_DSYNC, O_SYNC, RWF_DSYNC or RWF_SYNC: the bytes are durable before the answer. Past the page cache
+  /// this is all that the kernel says of it; no fsync follows.
+  case synchronous
   /// Dirty pages that the kernel sends when it likes; an error reaches, if anybody, the next fsync.
   case writeback
 }

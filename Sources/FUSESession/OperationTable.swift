@@ -102,7 +102,7 @@ private func addData(to table: inout fuse_lowlevel_ops) {
   }
   unsafe table.write = { request, inode, bytes, size, offset, info in
     let file = unsafe OpenFile(inode, info)
-    let kind = unsafe info?.pointee.writepage == 1 ? WriteKind.writeback : .direct
+    let kind = unsafe info.map { unsafe WriteKind($0.pointee) } ?? .direct
     let caller = unsafe Caller(request)
     unsafe serve(request) { reply, session in
       let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: size).bindMemory(to: UInt8.self)
@@ -215,6 +215,13 @@ extension Caller {
 extension OpenFile {
   fileprivate init(_ inode: fuse_ino_t, _ info: UnsafeMutablePointer<fuse_file_info>?) {
     self.init(inode: InodeNumber(inode), handle: unsafe FileHandle(info?.pointee.fh ?? 0))
+  }
+}
+
+extension WriteKind {
+  /// The flags of a write are the file's, with those of the call.
+  fileprivate init(_ info: fuse_file_info) {
+    self = info.writepage == 1 ? .writeback : OpenFlags(rawValue: info.flags).isSynchronous ? .synchronous : .direct
   }
 }
 

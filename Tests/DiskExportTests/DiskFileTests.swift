@@ -83,6 +83,29 @@ import Testing
     #expect(disk.storage.log == [.sync])
   }
 
+  @Test func aSynchronousWriteIsSyncedOnceBeforeItReturnsAndAnotherIsNot() throws {
+    let disk = try MemoryDisk()
+    try disk.file.write([1].span, at: GuestOffset(0), durably: true)
+    #expect(disk.storage.log == [.write([1], at: 0), .sync])
+    try disk.file.write([2].span, at: GuestOffset(0))
+    #expect(disk.storage.log.last == .write([2], at: 0))
+  }
+
+  @Test func aSynchronousWriteFailsWithItsSync() throws {
+    let disk = try MemoryDisk()
+    disk.storage.setFaults(FaultPlan([.sync], nth: 1))
+    #expect(throws: Errno(EIO)) { try disk.file.write([1].span, at: GuestOffset(0), durably: true) }
+    #expect(disk.chain.isDurabilityLost)
+  }
+
+  @Test(arguments: [(O_RDWR | O_DSYNC, true), (O_RDWR | O_SYNC, true), (O_RDWR, false)])
+  func zeroingByASynchronousFileIsSynced(_ flags: Int32, isSynced: Bool) throws {
+    let disk = try MemoryDisk()
+    let handle = try disk.file.open(OpenFlags(rawValue: flags)).handle
+    try disk.file.allocate(GuestRange(0..<4096), mode: .zeroRange, by: handle)
+    #expect(disk.storage.log == [.zero(0..<4096)] + (isSynced ? [.sync] : []))
+  }
+
   @Test func aReadOnlyDiskIsNotOpenedForWriting() throws {
     let disk = try MemoryDisk(readOnly: true)
     #expect(throws: Errno(EROFS)) { try disk.file.open(OpenFlags(rawValue: O_RDWR)) }
@@ -143,6 +166,7 @@ import Testing
   }
 
   private let quarter = MemoryDisk.size / 4
+  private let reader = FileHandle(0)
   private let writing = OpenFlags(rawValue: O_RDWR)
 
   @Test func dataAndHolesAreFound() throws {
@@ -182,25 +206,25 @@ import Testing
     let disk = try MemoryDisk { $0.discards = discards }
     let calls = Monitor<[StorageAction]>([])
     disk.storage.setHook { action, _ in calls.withLock { $0.append(action) } }
-    try disk.file.allocate(GuestRange(4096..<8192), mode: AllocationMode(rawValue: mode))
+    try disk.file.allocate(GuestRange(4096..<8192), mode: AllocationMode(rawValue: mode), by: reader)
     #expect(calls.read { $0.contains(action) })
     #expect(try disk.read(4095..<8193) == [7] + [UInt8](repeating: 0, count: 4096) + [7])
   }
 
   @Test(arguments: [0x00, 0x01, 0x02, 0x08, 0x13, 0x20] as [Int32]) func otherModesAreNotSupported(_ mode: Int32) {
     #expect(throws: Errno(EOPNOTSUPP)) {
-      try MemoryDisk().file.allocate(GuestRange(0..<4096), mode: AllocationMode(rawValue: mode))
+      try MemoryDisk().file.allocate(GuestRange(0..<4096), mode: AllocationMode(rawValue: mode), by: reader)
     }
   }
 
   @Test func nothingGrows() throws {
     let disk = try MemoryDisk()
     let across = GuestRange(MemoryDisk.size - 1..<MemoryDisk.size + 1)
-    #expect(throws: Errno(EFBIG)) { try disk.file.allocate(across, mode: .zeroRange) }
+    #expect(throws: Errno(EFBIG)) { try disk.file.allocate(across, mode: .zeroRange, by: reader) }
     #expect(try disk.read(across.start.bytes..<across.start.bytes + 1) == [7])
-    try disk.file.allocate(across, mode: [.zeroRange, .keepSize])
+    try disk.file.allocate(across, mode: [.zeroRange, .keepSize], by: reader)
     #expect(try disk.read(across.start.bytes..<across.start.bytes + 1) == [0])
-    try disk.file.allocate(GuestRange(2 << 20..<3 << 20), mode: [.punchHole, .keepSize])
+    try disk.file.allocate(GuestRange(2 << 20..<3 << 20), mode: [.punchHole, .keepSize], by: reader)
     #expect(disk.storage.status().size == ByteCount(MemoryDisk.size))
   }
 }
