@@ -80,6 +80,7 @@ extension BackingChain {
       throw ChainError(error)
     }
     guard let plan else { return nil }
+    defer { allocated.note(written: plan.range) }
     try put(bytes.extracting(0..<plan.range.count.bytes), at: plan.target, in: image)
     return plan.range.count
   }
@@ -94,6 +95,7 @@ extension BackingChain {
     } catch {
       throw ChainError(error)
     }
+    defer { if !plan.allocates { allocated.note(written: plan.range) } }
     do throws(ChainError) {
       let head = try view(of: GuestRange(from: plan.filled.start, to: plan.range.start), in: snapshot)
       let tail = try view(of: GuestRange(from: plan.range.end, to: plan.filled.end), in: snapshot)
@@ -160,7 +162,8 @@ extension BackingChain {
         do throws(ImageError) {
           let done = try image.zero(whole, reserving: reserving, hiding: snapshot.layers.count > 1)
           if done.bytes > 0 {
-            allocated.noteFreed()
+            // What is reserved may be zeros as data on the host.
+            if reserving { allocated.note(done) } else { allocated.noteFreed() }
             return min(done, range.count)
           }
         } catch {

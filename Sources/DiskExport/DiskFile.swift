@@ -82,13 +82,11 @@ extension DiskFile {
     if DiskHandle(user).contains(.writing), sizeInKernel.isWrong { throw Errno(ENOSPC) }
   }
 
-  /// A truncation to nothing that comes by name is what `> disk` and `cp x disk` begin with: it is answered with the size
-  /// as it is. Refusing times would make fsync(2) fail.
+  /// A disk has one size. A truncation to nothing, with which `> disk` and `cp x disk` begin, is refused as any other: who
+  /// believes that the old bytes are gone skips the zeros of what he writes. Refusing times would make fsync(2) fail.
   func change(_ change: AttributeChange) throws(Errno) -> FileAttributes {
     guard change.permissions == nil, change.owner == nil, change.group == nil else { throw Errno(EPERM) }
-    if let size = change.size, size != chain.virtualSize.bytes {
-      guard size == 0, change.handle == nil else { throw Errno(EPERM) }
-    }
+    if let size = change.size, size != chain.virtualSize.bytes { throw Errno(EPERM) }
     times.withLock { times in
       let now = FileTime(nanoseconds: WallClock.nanoseconds)
       if let accessed = change.accessed { times.accessed = accessed.resolved(now) }
@@ -214,10 +212,12 @@ extension DiskFile {
 
 extension DiskFile {
   /// fallocate(2) as on a block device: holes and zeros read back as zeros, and nothing grows. Space is not allocated in
-  /// advance, for no image can promise that a later write needs no more.
+  /// advance, for no image can promise that a later write needs no more; glibc's posix_fallocate(3) then writes zeros where
+  /// it reads some. Past the end it would do so too, and the kernel's cache would take them: that is refused by another word.
   func allocate(_ range: GuestRange, mode: AllocationMode, by handle: FileHandle) throws(Errno) {
-    guard mode.makesZeros else { throw Errno(EOPNOTSUPP) }
+    guard mode.makesZeros || mode.isSubset(of: .keepSize) else { throw Errno(EOPNOTSUPP) }
     guard mode.contains(.keepSize) || range.end <= end else { throw Errno(EFBIG) }
+    guard mode.makesZeros else { throw Errno(EOPNOTSUPP) }
     let inside = range.clamped(to: wholeDisk)
     if inside.isEmpty { return }
     let reserving = mode.contains(.zeroRange) || !options.discards

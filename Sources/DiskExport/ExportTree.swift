@@ -40,11 +40,10 @@ final class ExportTree: FileSystem {
 extension ExportTree {
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard let node = try node(directory).children.first(where: { $0.name == name }) else { throw Errno(ENOENT) }
-    guard node.takesWords else {
-      return Entry(try attributes(of: node.inode, usedBy: nil), nameValidity: .seconds(3600))
-    }
+    let attributes = try attributes(of: node.inode, usedBy: nil)
+    guard node.takesWords else { return Entry(attributes, nameValidity: .seconds(3600)) }
     let number = lookups.add(1, ordering: .relaxed).newValue
-    return Entry(try attributes(of: node.inode(lookup: number), usedBy: nil))
+    return Entry(attributes, inode: node.inode(lookup: number))
   }
 
   func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes {
@@ -54,7 +53,7 @@ extension ExportTree {
       return disk.attributes()
     }
     return FileAttributes(
-      inode: inode, kind: node.kind, permissions: node.permissions, links: node.kind == .directory ? 2 : 1,
+      inode: node.inode, kind: node.kind, permissions: node.permissions, links: node.kind == .directory ? 2 : 1,
       owner: owner, group: group, accessed: mounted, modified: mounted, changed: mounted)
   }
 

@@ -1,10 +1,10 @@
 import FUSESession
 
-/// A file or directory of the tree. The raw value is its inode number, or the lowest eight bits of it.
+/// A file or directory of the tree. The raw value is the inode number that it shows.
 ///
-/// A file that takes words gets an inode of its own at each look-up. A write that waits (one to `control` does) holds its
-/// inode's lock in the kernel, and with a write-back cache the kernel takes the longest write for the file's size: neither
-/// may be in the way of another writer or reader.
+/// The kernel gets an inode of its own at each look-up of a file that takes words, whose lowest eight bits are the raw value.
+/// A write that waits (one to `control` does) holds its inode's lock in the kernel, and with a write-back cache the kernel
+/// takes the longest write for the file's size: neither may be in the way of another writer or reader.
 enum Node: UInt64, CaseIterable, Sendable {
   case root = 1
   case disk, control, chain, status, metrics, stream
@@ -12,10 +12,10 @@ enum Node: UInt64, CaseIterable, Sendable {
 
   init?(_ inode: InodeNumber) { self.init(rawValue: inode.rawValue & 0xFF) }
 
-  /// The number that directories show.
+  /// The number that directories and stat(2) show.
   var inode: InodeNumber { InodeNumber(rawValue) }
 
-  /// The inode of look-up number `lookup`.
+  /// What the kernel asks by after look-up number `lookup`.
   func inode(lookup: UInt64) -> InodeNumber { InodeNumber(lookup << 8 | rawValue) }
 
   var name: String {

@@ -55,11 +55,15 @@ package struct FileTime: Hashable, Sendable {
 /// What a look-up of a name finds.
 package struct Entry: Equatable, Sendable {
   package var attributes: FileAttributes
+  /// The number by which the kernel asks for the file from now on; `attributes` has the one that stat(2) shows.
+  package var inode: InodeNumber
   /// For how long the kernel may remember that the name leads to this inode.
   package var nameValidity: Duration
 
-  package init(_ attributes: FileAttributes, nameValidity: Duration = .zero) {
+  /// The file is asked for by the number that it shows, unless `inode` is another.
+  package init(_ attributes: FileAttributes, inode: InodeNumber? = nil, nameValidity: Duration = .zero) {
     self.attributes = attributes
+    self.inode = inode ?? attributes.inode
     self.nameValidity = nameValidity
   }
 }

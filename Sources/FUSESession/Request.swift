@@ -28,7 +28,7 @@ struct Request: ~Copyable {
 
   consuming func succeed(_ entry: Entry) {
     var parameters = fuse_entry_param()
-    parameters.ino = entry.attributes.inode.rawValue
+    parameters.ino = entry.inode.rawValue
     parameters.generation = 1
     parameters.attr = stat(entry.attributes)
     parameters.attr_timeout = entry.attributes.validity.seconds

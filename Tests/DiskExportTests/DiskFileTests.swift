@@ -122,22 +122,12 @@ import Testing
     return try MemoryDisk().file.change(change)
   }
 
-  @Test func emptyingByNameIsAnsweredWithTheSizeAsItIs() throws {
-    #expect(try change { $0.size = 0 }.size == MemoryDisk.size)
+  @Test func itsOwnSizeIsTaken() throws {
     #expect(try change { $0.size = MemoryDisk.size }.size == MemoryDisk.size)
   }
 
-  @Test(arguments: [1, MemoryDisk.size - 1, MemoryDisk.size + 1]) func otherSizesAreRefused(_ size: Int) {
+  @Test(arguments: [0, 1, MemoryDisk.size - 1, MemoryDisk.size + 1]) func otherSizesAreRefused(_ size: Int) {
     #expect(throws: Errno(EPERM)) { try change { $0.size = size } }
-  }
-
-  @Test func emptyingAnOpenFileIsRefused() {
-    #expect(throws: Errno(EPERM)) {
-      try change { change in
-        change.size = 0
-        change.handle = FileHandle(1)
-      }
-    }
   }
 
   @Test func ownersAndModesAreRefused() {
@@ -180,6 +170,14 @@ import Testing
     #expect(file.attributes().blocks == 2 * quarter / 512)
   }
 
+  @Test func aWriteIntoAHoleOfTheHostIsCountedAtOnce() throws {
+    let file = try sparse().file
+    let before = file.attributes().blocks
+    try file.write([1].span, at: GuestOffset(quarter - 1 - 4096))
+    try file.write([UInt8](repeating: 1, count: 8192).span, at: GuestOffset(quarter))
+    #expect(file.attributes().blocks >= before + 16)
+  }
+
   @Test func theEndIsAHole() throws {
     #expect(try MemoryDisk().file.seek(.hole, from: GuestOffset(0)) == GuestOffset(MemoryDisk.size))
   }
@@ -219,6 +217,8 @@ import Testing
 
   @Test func nothingGrows() throws {
     let disk = try MemoryDisk()
+    let past = GuestRange(MemoryDisk.size..<MemoryDisk.size + 4096)
+    #expect(throws: Errno(EFBIG)) { try disk.file.allocate(past, mode: [], by: reader) }
     let across = GuestRange(MemoryDisk.size - 1..<MemoryDisk.size + 1)
     #expect(throws: Errno(EFBIG)) { try disk.file.allocate(across, mode: .zeroRange, by: reader) }
     #expect(try disk.read(across.start.bytes..<across.start.bytes + 1) == [7])

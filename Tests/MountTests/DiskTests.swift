@@ -41,26 +41,36 @@ struct DiskTests {
     #expect(try images.isClean("top.qcow2"))
   }
 
-  @Test func emptyingItByRedirectionLeavesItAsItIs() throws {
-    let mount = try TestMount(top)
-    #expect(try shell("> $MNT/disk", in: mount).succeeded)
-    #expect(try size(mount) == images.size)
-    #expect(try HostFile(mount.path("disk")).read(1, at: 0) == [7])
-  }
-
-  @Test func aRedirectionIntoItOverwritesItsBeginning() throws {
-    let mount = try TestMount(top)
-    let outcome = try shell("printf abc > $MNT/disk && head -c4 $MNT/disk", in: mount)
-    #expect(outcome.output == "abc\u{7}")
-    #expect(try size(mount) == images.size)
-  }
-
-  @Test func dirtyPagesSurviveAnotherProcessEmptyingIt() throws {
-    let mount = try TestMount(top)
+  /// Programs that believe to have emptied it skip the zeros of what they write.
+  @Test(
+    arguments: [true, false], [": > $MNT/disk", "cp new $MNT/disk", "dd of=$MNT/disk if=new", "truncate -s0 $MNT/disk"])
+  func whatEmptiesItFirstIsRefusedAndChangesNothing(cached: Bool, _ line: String) throws {
+    let mount = try TestMount(top) { $0.cachesPages = cached }
     let disk = try HostFile(mount.path("disk"))
     try disk.write([5], at: 2 << 20)
-    #expect(try shell("> $MNT/disk", in: mount).succeeded)
+    let outcome = try shell("cd \(images.path(".")) && printf abc >new && \(line)", in: mount)
+    #expect(!outcome.succeeded, "\(outcome.output)")
+    #expect(try size(mount) == images.size)
+    #expect(try disk.read(1, at: 0) == [7])
     #expect(try disk.read(1, at: 2 << 20) == [5])
+  }
+
+  @Test(arguments: [true, false]) func spaceCannotBeReservedPastTheEnd(cached: Bool) throws {
+    let mount = try TestMount(top) { $0.cachesPages = cached }
+    let disk = try HostFile(mount.path("disk"))
+    for start in [images.size - 4096, images.size, images.size + 4096] {
+      #expect(posix_fallocate(disk.descriptor, start, 8192) == EFBIG)
+    }
+    #expect(posix_fallocate(disk.descriptor, 0, images.size) == 0)
+    #expect(try disk.read(1, at: 0) == [7])
+    #expect(try size(mount) == images.size)
+  }
+
+  @Test func aDiskOfNoBytesMayBeEmptied() throws {
+    let empty = try images.raw("empty.raw")
+    try HostError.check(unsafe truncate(empty, 0))
+    let mount = try TestMount(empty)
+    #expect(try shell(": > $MNT/disk", in: mount).succeeded)
   }
 
   @Test func otherSizesOwnersAndModesAreRefused() throws {
@@ -70,6 +80,8 @@ struct DiskTests {
     #expect(throws: HostError(EPERM)) { try HostError.check(unsafe truncate(path, 4096)) }
     #expect(throws: HostError(EPERM)) { try HostError.check(unsafe truncate(path, images.size + 1)) }
     #expect(throws: HostError(EPERM)) { try HostError.check(ftruncate(disk.descriptor, 0)) }
+    #expect(throws: HostError(EPERM)) { try HostFile(path, O_RDWR | O_TRUNC) }
+    try HostError.check(unsafe truncate(path, images.size))
     #expect(throws: HostError(EPERM)) { try HostError.check(unsafe chmod(path, 0o644)) }
     #expect(throws: HostError(EPERM)) { try HostError.check(unsafe chown(path, 1, 1)) }
     try HostError.check(ftruncate(disk.descriptor, images.size))
@@ -108,7 +120,7 @@ struct DiskTests {
 
   @Test func aWriterWithoutAnEndComesToOne() throws {
     let mount = try TestMount(top)
-    let outcome = try shell("timeout 60 dd if=/dev/zero of=$MNT/disk bs=1M", in: mount)
+    let outcome = try shell("timeout 60 dd if=/dev/zero of=$MNT/disk bs=1M conv=notrunc", in: mount)
     #expect(outcome.output.contains("No space left on device"))
     #expect(eventually { (try? size(mount)) == images.size ? true : nil } == true)
     #expect(try mount.end().isClean)

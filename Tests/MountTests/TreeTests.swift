@@ -54,6 +54,37 @@ struct TreeTests {
     }
   }
 
+  @Test func whatItShowsCanBeCopied() throws {
+    let mount = try pausedMount()
+    let copy = images.path("copy")
+    for name in ["disk", "control", "chain", "status.json", "metrics", "stream/speed", "stream/state", "stream/base"] {
+      let outcome = try shell("cp $MNT/\(name) \(copy)", in: mount)
+      #expect(outcome.succeeded, "\(outcome.output)")
+    }
+    let outcome = try shell("cp -a $MNT \(images.path("tree"))", in: mount)
+    #expect(outcome.succeeded, "\(outcome.output)")
+  }
+
+  /// By readdir(3), stat(2) before and after, and fstat(2).
+  @Test func eachFileKeepsAnInodeNumberOfItsOwn() throws {
+    let mount = try pausedMount()
+    let listing = try shell("cd $MNT && ls -1iR | sed -n 's/^ *\\([0-9][0-9]*\\) /\\1 /p' | sort", in: mount).output
+    for _ in 0..<2 {
+      let found = try shell("cd $MNT && find . -mindepth 1 -printf '%i %f\\n' | sort", in: mount).output
+      #expect(found == listing)
+    }
+    let numbers = listing.split(separator: "\n").compactMap { $0.split(separator: " ").first }
+    #expect(numbers.count == 13 && Set(numbers).count == 13)
+    var status = stat()
+    for name in ["disk", "control", "stream/state"] {
+      let file = try HostFile(mount.path(name), O_RDONLY)
+      try HostError.check(unsafe fstat(file.descriptor, &status))
+      let base = name.split(separator: "/").last ?? ""
+      #expect(listing.contains("\(status.st_ino) \(base)\n"))
+      #expect(try shell("find $MNT -inum \(status.st_ino)", in: mount).output == "\(mount.path(name))\n")
+    }
+  }
+
   @Test func eachFileHasOneValue() throws {
     let mount = try pausedMount()
     let base = images.path("base.raw")

@@ -1,4 +1,5 @@
 import HostStorage
+import ImageFormat
 import Testing
 
 @testable import BackingChain
@@ -23,6 +24,12 @@ import Testing
     answers.withLock { $0 = true }
     while size.value({ _ in nil }) == nil { HostThread.sleep(.milliseconds(1)) }
     #expect(size.value { _ in nil } == 8)
+  }
+
+  @Test func aWriteInPlaceCountsByWholeBlocks() {
+    while size.value({ _ in 5 }) == nil { HostThread.sleep(.milliseconds(1)) }
+    size.note(written: GuestRange(at: GuestOffset(4095), count: 2))
+    #expect(size.value { _ in nil } == ByteCount(5 + 8192))
   }
 
   @Test func stoppingEndsACountAndTellsOfOneThatHangs() {
