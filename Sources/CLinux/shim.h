@@ -75,6 +75,16 @@ static inline void flatcow_close_all_on_exec(unsigned first) {
   syscall(SYS_close_range, first, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
 }
 
+/* Gives the calling thread a table of descriptors of its own, without those from `first` on: 0, or -1 and errno. */
+static inline int flatcow_unshare_descriptors(unsigned first) {
+  return syscall(SYS_close_range, first, ~0U, 2 /* CLOSE_RANGE_UNSHARE */);
+}
+
+/* Has the kernel write the dirty pages of a range, and waits for them: 0, or -1 and errno. */
+static inline int flatcow_write_back(int fd, long offset, long count) {
+  return syscall(SYS_sync_file_range, fd, offset, count, 1 | 2 | 4 /* wait, write, wait */);
+}
+
 static inline int flatcow_limit_heaps(int count) { return mallopt(M_ARENA_MAX, count); }
 
 /* PR_SET_IO_FLUSHER for the calling thread and those that it starts: 0, or -1 and errno. */

@@ -23,7 +23,8 @@ final class DiskFile: Sendable {
   private let times: Lock<Times>
   private let writers = Atomic<Int>(0)
   private let session: SessionLink
-  private let sizeInKernel: SizeInKernel
+  private let errands: DiskErrands
+  private let strays = StrayWrites()
 
   init(chain: BackingChain, job: StreamJob, options: ExportOptions, session: SessionLink) {
     self.chain = chain
@@ -31,7 +32,7 @@ final class DiskFile: Sendable {
     self.job = job
     self.options = options
     faults = FaultLog(log: options.log)
-    sizeInKernel = SizeInKernel(mountPoint: options.mountPoint, size: chain.virtualSize)
+    errands = DiskErrands(mountPoint: options.mountPoint, size: chain.virtualSize)
     parked = ParkedWrites(chain: chain, timeout: options.noSpaceTimeout) {
       options.log("\(options.source): no space; writes wait, \(options.noSpaceTimeout) at most, until there is some")
     }
@@ -39,12 +40,20 @@ final class DiskFile: Sendable {
     times = Lock(Times(accessed: modified, modified: modified, changed: modified))
   }
 
+  deinit { errands.end() }
+
   private var end: GuestOffset { GuestOffset(chain.virtualSize.bytes) }
   private var wholeDisk: GuestRange { GuestRange(from: GuestOffset(0), to: end) }
 
   /// While somebody may write through the kernel's cache, pages that are dirty there are still holes here. The kernel
-  /// does not write them back first, so nothing may be called a hole then.
+  /// does not write them back before it asks, so nothing may be called a hole until it has been made to.
   private var mayHaveDirtyPages: Bool { options.cachesPages && writers.load(ordering: .relaxed) > 0 }
+
+  /// Has the kernel write back what is dirty in `range`; false where it is not known that it has.
+  private func writeBackDirtyPages(in range: GuestRange, seeking: Bool) -> Bool {
+    guard session.session?.tellsWhenWritten == true else { return false }
+    return errands.writeBack(HostRange(at: HostOffset(range.start.bytes), count: range.count), seeking: seeking)
+  }
 
   /// Runs `body` and makes what it throws a fault and an errno.
   private func attempt<Result>(_ body: () throws(ChainError) -> Result) throws(Errno) -> Result {
@@ -63,23 +72,33 @@ extension DiskFile {
   /// The kernel looks at the attributes with every write(2). Nothing but the blocks ever changes behind its back.
   private static let validity: Duration = .seconds(1)
 
+  /// For `caller`, who looks, or who is about to read or write by `user`. ENOSPC for one who goes on writing past the end
+  /// through the kernel's cache: that takes any amount, and `dd` from /dev/zero would never end.
+  func attributes(usedBy user: FileHandle?, by caller: Caller) throws(Errno) -> FileAttributes {
+    guard let user else { return attributes(writingBack: !errands.isOpening(caller)) }
+    if DiskHandle(user).contains(.writing), strays.areRecent,
+      hasFileOpen(
+        Node.disk.name, inode: Node.disk.rawValue, from: HostOffset(end.bytes), thread: caller.process)
+    {
+      throw Errno(ENOSPC)
+    }
+    return attributes()
+  }
+
   /// A table that cannot be read concerns whoever reads in its range, and keeps nobody from opening the disk: all of it
-  /// counts as allocated then.
-  func attributes() -> FileAttributes {
+  /// counts as allocated then. So it does where pages may be dirty, unless `writingBack` has them written first; what is said
+  /// then is true of this moment only.
+  func attributes(writingBack: Bool = false) -> FileAttributes {
     let size = chain.virtualSize
-    let allocated = mayHaveDirtyPages ? size : chain.allocatedSize()
+    let mayBeDirty = mayHaveDirtyPages
+    let isWritten = mayBeDirty && writingBack && writeBackDirtyPages(in: wholeDisk, seeking: false)
+    let allocated = mayBeDirty && !isWritten ? size : chain.allocatedSize()
     let times = times.withLock { $0 }
     return FileAttributes(
       inode: Node.disk.inode, kind: .regular, permissions: options.permissions ?? (chain.isWritable ? 0o600 : 0o400),
       owner: options.owner ?? geteuid(), group: options.group ?? getegid(), size: size.bytes,
       blocks: allocated.roundedUp(to: 512).bytes / 512, accessed: times.accessed, modified: times.modified,
-      changed: times.changed, validity: Self.validity)
-  }
-
-  /// ENOSPC for those who write, as long as somebody writes past the end through the kernel's cache: that takes any
-  /// amount, and `dd` from /dev/zero would never end. The kernel asks before each write(2).
-  func checkSize(for user: FileHandle) throws(Errno) {
-    if DiskHandle(user).contains(.writing), sizeInKernel.isWrong { throw Errno(ENOSPC) }
+      changed: times.changed, validity: isWritten || strays.areRecent ? .zero : Self.validity)
   }
 
   /// A disk has one size. A truncation to nothing, with which `> disk` and `cp x disk` begin, is refused as any other: who
@@ -100,26 +119,42 @@ extension DiskFile {
 // MARK: Opening
 
 extension DiskFile {
-  func open(_ flags: OpenFlags) throws(Errno) -> OpenReply {
+  func open(_ flags: OpenFlags, by caller: Caller = Caller(user: 0, group: 0, process: 0)) throws(Errno) -> OpenReply {
+    if errands.takes(openBy: caller) { return OpenReply(FileHandle(DiskHandle.errand.rawValue), keepsCache: true) }
+    var handle = DiskHandle(flags)
     if flags.isWritable {
       guard chain.isWritable else { throw Errno(EROFS) }
       writers.add(1, ordering: .relaxed)
+      handle.writer = strays.open()
       // The blocks may count as holes what is about to be dirty.
       if options.cachesPages { session.session?.invalidateAttributes(of: Node.disk.inode) }
     }
     return OpenReply(
-      FileHandle(DiskHandle(flags).rawValue), usesDirectIO: !options.cachesPages, keepsCache: options.cachesPages,
+      FileHandle(handle.rawValue), usesDirectIO: !options.cachesPages, keepsCache: options.cachesPages,
       allowsParallelWrites: true)
   }
 
   /// The kernel has written back what was dirty before it comes here.
   func release(_ handle: FileHandle) {
-    if DiskHandle(handle).contains(.writing) { writers.subtract(1, ordering: .relaxed) }
+    let handle = DiskHandle(handle)
+    if handle.contains(.errand) { return }
+    errands.letGo(waiting: false)
+    guard handle.contains(.writing) else { return }
+    writers.subtract(1, ordering: .relaxed)
+    strays.close(handle.writer)
   }
 
   /// close(2) is the last chance to hear of an error for those who don't fsync.
   func flush(_ handle: FileHandle) throws(Errno) {
-    if DiskHandle(handle).contains(.writing) { try synchronize() }
+    if DiskHandle(handle).contains(.errand) { return }
+    errands.letGo(waiting: true)
+    if DiskHandle(handle).contains(.writing) { try synchronize(handle) }
+  }
+
+  /// For an open file, which is told of strays.
+  func synchronize(_ handle: FileHandle) throws(Errno) {
+    try synchronize()
+    try strays.tell(DiskHandle(handle).writer)
   }
 
   func synchronize() throws(Errno) {
@@ -147,7 +182,8 @@ extension DiskFile {
   /// become EIO in the kernel. `durably`: on return they are durable; writers that come together share the sync.
   func write(_ bytes: Span<UInt8>, at offset: GuestOffset, durably: Bool = false) throws(Errno) {
     try attempt { () throws(ChainError) in try writeInside(bytes, at: offset) }
-    try noteWritten(bytes.count, at: offset)
+    guard offset + ByteCount(bytes.count) <= end else { throw Errno(ENOSPC) }
+    noteWritten(bytes.count)
     if durably { try synchronize() }
   }
 
@@ -180,7 +216,7 @@ extension DiskFile {
   }
 
   /// The kernel drops a page whose write-back failed, and whoever wrote it may never hear of it: that is as bad as a sync
-  /// that failed. Not so where the page lies past the end, and should not have been taken.
+  /// that failed. What lies past the end, and should not have been taken, is a stray.
   private func outcome(
     ofWritingBack count: Int, at offset: GuestOffset, _ result: Result<Void, ChainError>
   ) -> Result<Void, Errno> {
@@ -189,19 +225,16 @@ extension DiskFile {
       faults.note(error)
       return .failure(Errno(error))
     }
-    return Result { () throws(Errno) in
-      do throws(Errno) {
-        try noteWritten(count, at: offset)
-      } catch {
-        sizeInKernel.restore()
-        session.session?.invalidateAttributes(of: Node.disk.inode)
-        throw error
-      }
+    noteWritten(countInside(count, at: offset))
+    if offset + ByteCount(count) > end {
+      strays.note()
+      errands.restoreSize()
+      session.session?.invalidateAttributes(of: Node.disk.inode)
     }
+    return .success(())
   }
 
-  private func noteWritten(_ count: Int, at offset: GuestOffset) throws(Errno) {
-    guard offset + ByteCount(count) <= end else { throw Errno(ENOSPC) }
+  private func noteWritten(_ count: Int) {
     counters.writes.add(bytes: count)
     let now = FileTime(nanoseconds: WallClock.nanoseconds)
     times.withLock { $0.modified = now }
@@ -229,17 +262,25 @@ extension DiskFile {
   /// The next data or hole from `offset` on; the end of the disk counts as a hole. ENXIO where there is none.
   func seek(_ target: SeekTarget, from offset: GuestOffset) throws(Errno) -> GuestOffset {
     guard offset < end else { throw Errno(ENXIO) }
-    if mayHaveDirtyPages { return target == .data ? offset : end }
     var position = offset
     while position < end {
-      let (isHole, count) = try attempt { () throws(ChainError) in
-        try chain.extent(at: position, limit: end - position)
-      }
+      let (isHole, count) = try extent(at: position, limit: end - position)
       if isHole == (target == .hole) { return position }
       position += count
     }
     guard target == .hole else { throw Errno(ENXIO) }
     return end
+  }
+
+  /// A hole of the chain is one when what is dirty there has been written back and it still is one.
+  private func extent(at offset: GuestOffset, limit: ByteCount) throws(Errno) -> (isHole: Bool, count: ByteCount) {
+    let mayBeDirty = mayHaveDirtyPages
+    let found = try attempt { () throws(ChainError) in try chain.extent(at: offset, limit: limit) }
+    guard found.isHole, mayBeDirty else { return found }
+    guard writeBackDirtyPages(in: GuestRange(at: offset, count: found.count), seeking: true) else {
+      return (false, found.count)
+    }
+    return try attempt { () throws(ChainError) in try chain.extent(at: offset, limit: found.count) }
   }
 }
 
@@ -250,6 +291,14 @@ struct DiskHandle: OptionSet, Sendable {
   static let writing = Self(rawValue: 1)
   /// By O_DSYNC or O_SYNC.
   static let synchronous = Self(rawValue: 2)
+  /// This process' own.
+  static let errand = Self(rawValue: 4)
+
+  /// The number of one that writes; 0 of others.
+  var writer: UInt64 {
+    get { rawValue >> 8 }
+    set { self = Self(rawValue: rawValue & 0xFF | newValue << 8) }
+  }
 
   init(rawValue: UInt64) { self.rawValue = rawValue }
 

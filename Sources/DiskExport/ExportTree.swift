@@ -40,18 +40,20 @@ final class ExportTree: FileSystem {
 extension ExportTree {
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard let node = try node(directory).children.first(where: { $0.name == name }) else { throw Errno(ENOENT) }
-    let attributes = try attributes(of: node.inode, usedBy: nil)
+    let attributes = attributes(of: node)
     guard node.takesWords else { return Entry(attributes, nameValidity: .seconds(3600)) }
     let number = lookups.add(1, ordering: .relaxed).newValue
     return Entry(attributes, inode: node.inode(lookup: number))
   }
 
-  func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes {
+  func attributes(of inode: InodeNumber, usedBy user: FileHandle?, by caller: Caller) throws(Errno) -> FileAttributes {
     let node = try node(inode)
-    if node == .disk {
-      if let user { try disk.checkSize(for: user) }
-      return disk.attributes()
-    }
+    if node == .disk { return try disk.attributes(usedBy: user, by: caller) }
+    return attributes(of: node)
+  }
+
+  private func attributes(of node: Node) -> FileAttributes {
+    if node == .disk { return disk.attributes() }
     return FileAttributes(
       inode: node.inode, kind: node.kind, permissions: node.permissions, links: node.kind == .directory ? 2 : 1,
       owner: owner, group: group, accessed: mounted, modified: mounted, changed: mounted)
@@ -59,11 +61,12 @@ extension ExportTree {
 
   /// Beside `disk` only an emptying or a touch has a meaning, which is none.
   func change(_ change: AttributeChange, of inode: InodeNumber, by caller: Caller) throws(Errno) -> FileAttributes {
-    if try node(inode) == .disk { return try disk.change(change) }
+    let node = try node(inode)
+    if node == .disk { return try disk.change(change) }
     guard change.permissions == nil, change.owner == nil, change.group == nil, change.size ?? 0 == 0 else {
       throw Errno(EPERM)
     }
-    return try attributes(of: inode, usedBy: nil)
+    return attributes(of: node)
   }
 
   func entries(of directory: InodeNumber) throws(Errno) -> [DirectoryEntry] {
@@ -88,7 +91,7 @@ extension ExportTree {
   /// The kernel has looked at the permission bits; but root of a container, say, is not the root that may complete.
   func open(_ inode: InodeNumber, _ flags: OpenFlags, by caller: Caller) throws(Errno) -> OpenReply {
     let node = try node(inode)
-    if node == .disk { return try disk.open(flags) }
+    if node == .disk { return try disk.open(flags, by: caller) }
     if node.kind == .directory { throw Errno(EISDIR) }
     if flags.isWritable {
       guard node.takesWords, caller.user == 0 || caller.user == owner else { throw Errno(EACCES) }
@@ -161,7 +164,7 @@ extension ExportTree {
   }
 
   func synchronize(_ file: OpenFile, dataOnly: Bool) throws(Errno) {
-    if try node(file.inode) == .disk { try disk.synchronize() }
+    if try node(file.inode) == .disk { try disk.synchronize(file.handle) }
   }
 
   func flush(_ file: OpenFile) throws(Errno) {

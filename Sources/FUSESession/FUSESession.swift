@@ -40,6 +40,7 @@ package final class FUSESession: Sendable {
   /// The address of the `fuse_session`; stored once, by `mount`, before anyone else can see this object.
   private let address = Atomic<UInt>(0)
   private let isStarted = Atomic<Bool>(false)
+  private let awaitsWriteBack = Atomic<Bool>(false)
 
   private init(mountPoint: String, options: MountOptions, fileSystem: any FileSystem) {
     self.mountPoint = mountPoint
@@ -52,6 +53,10 @@ package final class FUSESession: Sendable {
     unsafe fuse_session_unmount(session)
     unsafe fuse_session_destroy(session)
   }
+
+  /// Whether the kernel counts a page as being written until the file system has answered. Before Linux 6.16 (version 7.44
+  /// of its interface) it wrote a copy, and the page counted as clean at once.
+  package var tellsWhenWritten: Bool { awaitsWriteBack.load(ordering: .relaxed) }
 
   var pointer: OpaquePointer? { unsafe OpaquePointer(bitPattern: address.load(ordering: .relaxed)) }
 
@@ -156,6 +161,7 @@ package final class FUSESession: Sendable {
     // slot, so the kernel's default of 12 would let a dozen parked writes stop every later read-ahead.
     connection.max_background = 1024
     connection.congestion_threshold = 768
+    awaitsWriteBack.store((connection.proto_major, connection.proto_minor) >= (7, 44), ordering: .relaxed)
     isStarted.store(true, ordering: .relaxed)
   }
 }

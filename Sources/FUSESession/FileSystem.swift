@@ -9,7 +9,7 @@ package protocol FileSystem: AnyObject, Sendable {
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry
   /// `user`: the open file that the kernel asks for, where it does so to read or to write by it; an error is that of the
   /// read(2) or write(2) then.
-  func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes
+  func attributes(of inode: InodeNumber, usedBy user: FileHandle?, by caller: Caller) throws(Errno) -> FileAttributes
   /// Returns the attributes as they are afterwards, which may differ from what was asked for.
   func change(_ change: AttributeChange, of inode: InodeNumber, by caller: Caller) throws(Errno) -> FileAttributes
   /// All names of a directory, in the same order every time, without `.` and `..`.

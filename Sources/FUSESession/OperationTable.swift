@@ -30,8 +30,9 @@ private func addTree(to table: inout fuse_lowlevel_ops) {
   }
   unsafe table.getattr = { request, inode, info in
     let user = unsafe info.map { unsafe FileHandle($0.pointee.fh) }
+    let caller = unsafe Caller(request)
     unsafe serve(
-      request, { tree throws(Errno) in try tree.attributes(of: InodeNumber(inode), usedBy: user) },
+      request, { tree throws(Errno) in try tree.attributes(of: InodeNumber(inode), usedBy: user, by: caller) },
       reply: { $0.succeed($1) })
   }
   unsafe table.setattr = { request, inode, status, which, info in

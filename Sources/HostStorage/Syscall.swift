@@ -107,6 +107,11 @@ enum Syscall {
     _ = try checked { fdatasync(descriptor) }
   }
 
+  /// Writes what is dirty of the pages in `range` to the file system, and waits for its answer; nothing is made durable.
+  static func writeBack(_ descriptor: Int32, _ range: HostRange) throws(Errno) {
+    _ = try checked { flatcow_write_back(descriptor, range.start.bytes, range.count.bytes) }
+  }
+
   static func truncate(_ descriptor: Int32, to size: Int) throws(Errno) {
     _ = try checked { ftruncate(descriptor, size) }
   }

@@ -27,13 +27,23 @@ import Testing
     #expect(disk.storage.status().size == ByteCount(end))
   }
 
-  @Test func aWriteBackPastTheEndLosesNothing() throws {
+  @Test func aWriteBackPastTheEndIsToldOnceToEachWhoHasTheDiskOpenAndLosesNothing() throws {
     let disk = try MemoryDisk()
-    guard case .failure(Errno(ENOSPC)) = disk.file.writeBack([1, 2].span, at: GuestOffset(end - 1)) else {
-      Issue.record("a write-back past the end was taken")
+    let writers = try (0..<2).map { _ in try disk.file.open(OpenFlags(rawValue: O_RDWR)).handle }
+    let reader = try disk.file.open(OpenFlags(rawValue: O_RDONLY)).handle
+    guard case .success = disk.file.writeBack([1, 2].span, at: GuestOffset(end - 1)) else {
+      Issue.record("the kernel was told of a write that it would tell anybody of")
       return
     }
     #expect(try disk.read(end - 1..<end) == [1])
+    #expect(disk.storage.status().size == ByteCount(end))
+    let later = try disk.file.open(OpenFlags(rawValue: O_RDWR)).handle
+    for writer in writers { #expect(throws: Errno(ENOSPC)) { try disk.file.synchronize(writer) } }
+    for handle in writers + [reader, later] {
+      try disk.file.synchronize(handle)
+      try disk.file.flush(handle)
+    }
+    try disk.file.write([3].span, at: GuestOffset(0))
     #expect(!disk.chain.isDurabilityLost)
     try disk.file.synchronize()
   }

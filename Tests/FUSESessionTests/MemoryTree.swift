@@ -32,10 +32,14 @@ final class MemoryTree: FileSystem {
 
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard let index = Self.names.firstIndex(of: name) else { throw Errno(ENOENT) }
-    return Entry(try attributes(of: InodeNumber(UInt64(index) + 2), usedBy: nil))
+    return Entry(try attributes(of: InodeNumber(UInt64(index) + 2)))
   }
 
-  func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes {
+  func attributes(of inode: InodeNumber, usedBy user: FileHandle?, by caller: Caller) throws(Errno) -> FileAttributes {
+    try attributes(of: inode)
+  }
+
+  private func attributes(of inode: InodeNumber) throws(Errno) -> FileAttributes {
     let isRoot = inode == .root
     return FileAttributes(
       inode: inode, kind: isRoot ? .directory : .regular, permissions: isRoot ? 0o755 : 0o644,
@@ -48,7 +52,7 @@ final class MemoryTree: FileSystem {
     _ change: AttributeChange, of inode: InodeNumber, by caller: Caller
   ) throws(Errno) -> FileAttributes {
     state.withLock { $0.changes.append(change) }
-    return try attributes(of: inode, usedBy: nil)
+    return try attributes(of: inode)
   }
 
   func entries(of directory: InodeNumber) throws(Errno) -> [DirectoryEntry] {

@@ -118,6 +118,29 @@ struct DiskTests {
     #expect(try mount.end().isClean)
   }
 
+  @Test func othersGoOnWhileOneWritesPastTheEnd() throws {
+    let mount = try TestMount(top)
+    let stop = Monitor(false)
+    let place = mount.path("disk")
+    // Past the cache, through it, and with a sync each; the kernel tells each open file of a lost page once, by its sync.
+    let failures = [(OpenFlag.direct, false, 0), (0, false, 0), (0, true, 1)].map { flags, syncs, allowed in
+      Waiter { () -> Int in
+        guard let disk = try? HostFile(place, O_RDWR | flags) else { return 1000 }
+        var count = -allowed
+        while !stop.read({ $0 }) {
+          if (try? disk.write([UInt8](repeating: 1, count: 4096), at: 1 << 20)) == nil { count += 1 }
+          if syncs && fsync(disk.descriptor) != 0 { count += 1 }
+        }
+        return count
+      }
+    }
+    let line = "dd if=/dev/zero of=$MNT/disk bs=1M count=2 seek=\(images.size >> 20) conv=notrunc,fsync"
+    #expect(try shell(line, in: mount).output.contains("No space left on device"))
+    #expect(try size(mount) == images.size)
+    stop.withLock { $0 = true }
+    for failure in failures { #expect(failure.result() <= 0) }
+  }
+
   @Test func aWriterWithoutAnEndComesToOne() throws {
     let mount = try TestMount(top)
     let outcome = try shell("timeout 60 dd if=/dev/zero of=$MNT/disk bs=1M conv=notrunc", in: mount)

@@ -87,19 +87,6 @@ struct SyncFlagTests {
     }
   }
 
-  @Test func aMappingIsDurableAfterItsSync() throws {
-    let mount = try mounted(cached: true)
-    let disk = try HostFile(mount.path("disk"))
-    let map = unsafe mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, disk.descriptor, 0)
-    try #require(unsafe map != MAP_FAILED)
-    defer { unsafe munmap(map, 4096) }
-    unsafe UnsafeMutableRawBufferPointer(start: map, count: 4096)[5] = 0x41
-    storage.forgetLog()
-    #expect(unsafe msync(map, 4096, MS_SYNC) == 0)
-    seen.log = storage.log
-    #expect(isDurable)
-  }
-
   @Test(arguments: [true, false], [O_DSYNC, O_SYNC, 0])
   func zeroingByASynchronousFileIsDurableWhenItReturns(cached: Bool, _ flag: Int32) throws {
     let mount = try mounted(cached: cached)
@@ -113,7 +100,7 @@ struct SyncFlagTests {
   }
 }
 
-private enum OpenFlag {
+enum OpenFlag {
   /// O_DIRECT, which Glibc's module leaves out.
   #if arch(arm64) || arch(arm)
     static let direct: Int32 = 0o200000

@@ -16,10 +16,14 @@ final class ForwardingTree: FileSystem {
 
   func lookup(_ name: String, in directory: InodeNumber) throws(Errno) -> Entry {
     guard name == "disk" else { throw Errno(ENOENT) }
-    return Entry(try attributes(of: Self.disk, usedBy: nil), nameValidity: .seconds(3600))
+    return Entry(try attributes(of: Self.disk), nameValidity: .seconds(3600))
   }
 
-  func attributes(of inode: InodeNumber, usedBy user: FileHandle?) throws(Errno) -> FileAttributes {
+  func attributes(of inode: InodeNumber, usedBy user: FileHandle?, by caller: Caller) throws(Errno) -> FileAttributes {
+    try attributes(of: inode)
+  }
+
+  private func attributes(of inode: InodeNumber) throws(Errno) -> FileAttributes {
     let isDisk = inode == Self.disk
     let origin = FileTime(nanoseconds: 0)
     return FileAttributes(
@@ -31,7 +35,7 @@ final class ForwardingTree: FileSystem {
   func change(
     _ change: AttributeChange, of inode: InodeNumber, by caller: Caller
   ) throws(Errno) -> FileAttributes {
-    try attributes(of: inode, usedBy: nil)
+    try attributes(of: inode)
   }
 
   func entries(of directory: InodeNumber) throws(Errno) -> [DirectoryEntry] {
