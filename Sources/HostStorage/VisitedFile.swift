@@ -56,7 +56,7 @@ package func hasFileOpen(_ name: String, inode: UInt64, from position: HostOffse
       let text = try? TextFile.read("/proc/\(thread)/fdinfo/\(number)")
     else { return false }
     let fields = text.split(separator: "\n").map { $0.split { $0 == ":" || $0.isWhitespace } }
-    func field(_ name: String) -> Int? { fields.first { $0.first == name[...] }.flatMap { $0.last }.flatMap { Int($0) } }
+    func field(_ name: String) -> Int? { fields.first { $0.first == name[...] }?.last.flatMap { Int($0) } }
     return field("pos").map { $0 >= position.bytes } ?? false && field("ino").map { $0 == Int(inode) } ?? true
   }
 }

@@ -54,12 +54,6 @@ final class TestMount: Sendable {
     return try awaitEnd()
   }
 
-  /// As umount(8) does; fails where it is in use.
-  func unmount() throws {
-    let outcome = try ExternalProgram(geteuid() == 0 ? "umount" : "fusermount3").run(geteuid() == 0 ? "-i" : "-u", path)
-    try #require(outcome.succeeded, "\(outcome.output)")
-  }
-
   /// Waits until the chain is closed.
   func awaitEnd() throws -> MountedDisk.Outcome {
     try #require(outcome.wait(deadline: .now + .seconds(30)) { $0 }, "something is still open in the mount")
