@@ -165,12 +165,12 @@ final class DiskErrands: Sendable {
     }
   }
 
-  private static func perform(_ errand: Errand, on file: borrowing VisitedFile?, size: ByteCount) -> Bool {
-    guard file != nil else { return false }
+  private static func perform(_ errand: Errand, on file: VisitedFile?, size: ByteCount) -> Bool {
+    guard let file else { return false }
     do throws(StorageError) {
       switch errand {
-      case .writeBack(let range): try file?.writeBack(range)
-      case .restoreSize: try file?.resize(to: size)
+      case .writeBack(let range): try file.writeBack(range)
+      case .restoreSize: try file.resize(to: size)
       case .close: break
       }
       return true

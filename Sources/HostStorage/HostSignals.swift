@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Signals, taken by a thread that waits for them instead of a handler that interrupts anywhere.

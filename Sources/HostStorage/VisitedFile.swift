@@ -7,7 +7,7 @@ import Glibc
 /// Only the kernel knows which of its pages are dirty, and it is asked through the file. Whoever asks waits for answers of
 /// this process, and cannot be killed meanwhile: one that kept /dev/fuse open would keep the mount of a dead process alive
 /// and itself waiting, for ever. Without it the connection ends with the other threads, and so does the wait.
-package struct VisitedFile: ~Copyable {
+package final class VisitedFile {
   private let descriptor: OwnedDescriptor
   private let path: String
 
