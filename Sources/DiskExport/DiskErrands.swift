@@ -20,6 +20,9 @@ final class DiskErrands: Sendable {
 
   private struct State {
     var thread: HostThread?
+    /// Whether the thread has let go of the process' descriptors. Some of them may be files of this mount, whose close wants
+    /// the inode's lock, too.
+    var isReady = false
     /// The number of the thread, while it opens the disk.
     var opener: Int32?
     var hasArrived = false
@@ -57,8 +60,8 @@ final class DiskErrands: Sendable {
     }
   }
 
-  /// What a host that is not broken needs for what may be dirty.
-  private static let patience: Duration = .seconds(2)
+  /// A host that is not broken needs less for what may be dirty.
+  private static let patience: Duration = .seconds(5)
 
   private let state = Monitor(State())
   private let path: String
@@ -67,6 +70,15 @@ final class DiskErrands: Sendable {
   init(mountPoint: String, size: ByteCount) {
     path = "\(mountPoint)/\(Node.disk.name)"
     self.size = size
+  }
+
+  /// Somebody is about to write through the kernel's cache: there will be errands.
+  func start() {
+    state.withLock { state in
+      guard state.thread == nil, !state.isOver else { return }
+      // Without a thread, what may be dirty is never known to be written.
+      state.thread = try? HostThread.start(name: "flatcow-errand") { self.run() }
+    }
   }
 
   /// Whether an open of `disk` by `caller` is this thread's own.
@@ -85,25 +97,25 @@ final class DiskErrands: Sendable {
   /// kernel holds the inode's lock until the answer.
   func writeBack(_ range: HostRange, seeking: Bool) -> Bool {
     let number = state.wait(deadline: .now + Self.patience) { state -> Int? in
-      if state.isOver || seeking && state.needsLock { return 0 }
+      if state.isOver || !state.isReady || seeking && state.needsLock { return 0 }
       if !state.isIdle { return state.runningSince + Self.patience < .now ? 0 : nil }
       state.writeBack = range
       state.asked += 1
       return state.asked
     }
-    guard let number, number > 0, hasThread() else { return false }
+    guard let number, number > 0 else { return false }
     return state.wait(deadline: .now + Self.patience) { $0.done >= number ? $0.succeeded : nil } ?? false
   }
 
   /// Has the kernel's idea of the size put right, soon.
   func restoreSize() {
-    state.withLock { $0.wantsSize = !$0.isOver }
-    _ = hasThread()
+    state.withLock { $0.wantsSize = $0.thread != nil && !$0.isOver }
   }
 
   /// Somebody closes the disk: the mount is in use no more by this. `waiting`: returns when that is so.
   func letGo(waiting: Bool) {
     let isIdle = state.withLock { state in
+      guard state.isReady else { return true }
       if state.isOpen || !state.isIdle { state.wantsClose = true }
       return state.isIdle
     }
@@ -120,20 +132,13 @@ final class DiskErrands: Sendable {
     thread?.join()
   }
 
-  private func hasThread() -> Bool {
-    state.withLock { state in
-      if state.thread == nil, !state.isOver {
-        state.thread = try? HostThread.start(name: "flatcow-errand") { self.run() }
-        if state.thread == nil { _ = state.next() }
-      }
-      return state.thread != nil
-    }
-  }
-
   private func run() {
     var file: VisitedFile?
     let isApart = VisitedFile.takeOwnDescriptors()
-    if !isApart { state.withLock { $0.isOver = true } }
+    state.withLock { state in
+      state.isReady = true
+      state.isOver = state.isOver || !isApart
+    }
     while let errand = begin() {
       var succeeded = false
       switch errand {

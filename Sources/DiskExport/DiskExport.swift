@@ -3,7 +3,8 @@
 // It is where a chain, its stream job and a FUSE session meet. `MountedDisk` makes the three and ends them;
 // `ExportTree` answers the kernel; each kind of file has a type of its own:
 //
-//     ExportTree ──┬── DiskFile     disk: reads, writes, holes; writes that wait for space (ParkedWrites)
+//     ExportTree ──┬── DiskFile     disk: reads, writes, holes; writes that wait for space (ParkedWrites) or that lie past
+//                  │                the end (StrayWrites); what is dirty in the kernel's cache (DiskErrands)
 //                  ├── ControlFile  control: completions, and who waits for them
 //                  └── TextFiles    all others: one value a file, read whole, with poll(2)
 //

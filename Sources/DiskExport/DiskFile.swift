@@ -22,6 +22,8 @@ final class DiskFile: Sendable {
   private let options: ExportOptions
   private let times: Lock<Times>
   private let writers = Atomic<Int>(0)
+  /// Open files, but for those of errands.
+  private let users = Atomic<Int>(0)
   private let session: SessionLink
   private let errands: DiskErrands
   private let strays = StrayWrites()
@@ -122,12 +124,16 @@ extension DiskFile {
   func open(_ flags: OpenFlags, by caller: Caller = Caller(user: 0, group: 0, process: 0)) throws(Errno) -> OpenReply {
     if errands.takes(openBy: caller) { return OpenReply(FileHandle(DiskHandle.errand.rawValue), keepsCache: true) }
     var handle = DiskHandle(flags)
+    if flags.isWritable, !chain.isWritable { throw Errno(EROFS) }
+    users.add(1, ordering: .relaxed)
     if flags.isWritable {
-      guard chain.isWritable else { throw Errno(EROFS) }
       writers.add(1, ordering: .relaxed)
       handle.writer = strays.open()
       // The blocks may count as holes what is about to be dirty.
-      if options.cachesPages { session.session?.invalidateAttributes(of: Node.disk.inode) }
+      if options.cachesPages {
+        session.session?.invalidateAttributes(of: Node.disk.inode)
+        errands.start()
+      }
     }
     return OpenReply(
       FileHandle(handle.rawValue), usesDirectIO: !options.cachesPages, keepsCache: options.cachesPages,
@@ -138,7 +144,8 @@ extension DiskFile {
   func release(_ handle: FileHandle) {
     let handle = DiskHandle(handle)
     if handle.contains(.errand) { return }
-    errands.letGo(waiting: false)
+    // A mapping may outlive the last close.
+    if users.subtract(1, ordering: .relaxed).newValue == 0 { errands.letGo(waiting: false) }
     guard handle.contains(.writing) else { return }
     writers.subtract(1, ordering: .relaxed)
     strays.close(handle.writer)
@@ -148,13 +155,15 @@ extension DiskFile {
   func flush(_ handle: FileHandle) throws(Errno) {
     if DiskHandle(handle).contains(.errand) { return }
     errands.letGo(waiting: true)
-    if DiskHandle(handle).contains(.writing) { try synchronize(handle) }
+    guard DiskHandle(handle).contains(.writing) else { return }
+    try synchronize()
+    try strays.tell(DiskHandle(handle).writer, isSync: false)
   }
 
   /// For an open file, which is told of strays.
   func synchronize(_ handle: FileHandle) throws(Errno) {
     try synchronize()
-    try strays.tell(DiskHandle(handle).writer)
+    try strays.tell(DiskHandle(handle).writer, isSync: true)
   }
 
   func synchronize() throws(Errno) {

@@ -7,7 +7,8 @@ import ImageFormat
 final class ParkedWrites: Sendable {
   typealias Answer = @Sendable (Result<Void, ChainError>) -> Void
 
-  /// A discard or a freed file helps at once; asking costs a flush of the image.
+  /// A file that is removed on the host helps at once; asking costs a flush of the image. A discard of this disk does not:
+  /// the kernel keeps it until every write-back is answered.
   private static let interval: Duration = .seconds(1)
 
   private struct Write: Sendable {

@@ -4,7 +4,8 @@ import HostStorage
 
 /// Writes past the end of `disk` that the kernel's cache took, and sent later. The kernel is not told that one failed: it
 /// would let it be known to whoever comes by, also to direct writers. Those who have the disk open for writing are told as
-/// the kernel tells of a lost page, each once: by the next fsync or close.
+/// the kernel tells of a lost page, each once: by the next fsync, and by each close until then, for a close may be that of a
+/// child that has inherited the file.
 final class StrayWrites: Sendable {
   private struct State {
     var nextWriter: UInt64 = 1
@@ -41,11 +42,11 @@ final class StrayWrites: Sendable {
   /// Whether there was one just now: the kernel's idea of the size may be wrong.
   var areRecent: Bool { state.withLock { state in state.lastAt.map { .now - $0 < Self.patience } ?? false } }
 
-  /// ENOSPC where there was one that `writer` was not told of.
-  func tell(_ writer: UInt64) throws(Errno) {
+  /// ENOSPC where there was one that `writer` was not told of; `isSync`: now it has been.
+  func tell(_ writer: UInt64, isSync: Bool) throws(Errno) {
     let isNews = state.withLock { state in
       guard let told = state.told[writer], told < state.count else { return false }
-      state.told[writer] = state.count
+      if isSync { state.told[writer] = state.count }
       return true
     }
     if isNews { throw Errno(ENOSPC) }

@@ -164,7 +164,7 @@ package final class Qcow2ActiveImage: WritableImage {
     if !preparation.read({ $0.isSurveyed }) {
       let dataFile = header.usesDataFile ? dataStorage : nil
       var survey = try ImageSurvey(of: header, in: storage, dataFileSize: Self.size(of: dataFile))
-      try survey.lookInside()
+      try survey.lookInside(skippingUnreadable: true)
       if let objection = survey.report.objectionToWriting {
         takesWrites.store(false, ordering: .relaxed)
         throw ImageError(.refused, path: storage.path, reason: objection)

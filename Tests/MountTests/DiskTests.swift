@@ -134,7 +134,7 @@ struct DiskTests {
         return count
       }
     }
-    let line = "dd if=/dev/zero of=$MNT/disk bs=1M count=2 seek=\(images.size >> 20) conv=notrunc,fsync"
+    let line = "dd if=/dev/zero of=$MNT/disk bs=4096 count=1 seek=\(images.size / 4096) conv=notrunc,fsync"
     #expect(try shell(line, in: mount).output.contains("No space left on device"))
     #expect(try size(mount) == images.size)
     stop.withLock { $0 = true }

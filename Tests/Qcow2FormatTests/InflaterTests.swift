@@ -33,7 +33,7 @@ import Testing
   }
 
   private func inflate(_ stream: [UInt8], zstd: Bool = false, cutTo size: Int? = nil) throws -> [UInt8] {
-    let storage = MemoryStorage()
+    var storage = MemoryStorage()
     try Qcow2Creation(virtualSize: ByteCount(1 << 20)).write(to: storage)
     if zstd {
       try storage.write([0, 0, 0, 0, 0, 0, 0, 8], at: 72)
@@ -41,7 +41,11 @@ import Testing
     }
     let start = 1 << 20
     try storage.write(stream + [UInt8](repeating: 0, count: 512), at: start)
-    if let size { storage.cut(to: start + size) }
+    if let size {
+      var content = storage.content
+      content.resize(to: start + size)
+      storage = MemoryStorage(content)
+    }
     let inflater = Inflater(header: try Qcow2Header.read(from: storage), storage: storage)
     let sectors = (stream.count + 511) / 512
     return try inflater.inflate(CompressedCluster(at: HostOffset(start), size: ByteCount(sectors * 512)))

@@ -25,7 +25,7 @@ extension ImageSurvey {
     }
     var survey = try ImageSurvey(of: header, in: storage, dataFileSize: dataFileSize)
     let isSmall = survey.l2TableSize <= tablesAtOpening
-    if try isSmall ? true : survey.hasCountsBeyondTheEnd() { try survey.lookInside() }
+    if try isSmall ? true : survey.hasCountsBeyondTheEnd() { try survey.lookInside(skippingUnreadable: true) }
     if let objection = survey.report.objectionToWriting {
       throw ImageError(.corrupt, path: storage.path, reason: objection)
     }

@@ -83,7 +83,7 @@ extension ImageSurvey {
   }
 
   /// Looks into each L2 table that is one and nothing else.
-  mutating func visitTables() throws(ImageError) {
+  mutating func visitTables(skippingUnreadable: Bool) throws(ImageError) {
     for mapping in mappings {
       for (index, entry) in try entries(of: mapping) {
         guard let start = header.clusterOffset(entry & L2Entry.Bits.offset) else { continue }
@@ -92,9 +92,12 @@ extension ImageSurvey {
         guard cell.count > 0, !cell.marks.contains(.visited), start.bytes + header.clusterSize.bytes <= fileSize.bytes
         else { continue }
         uses.add(0, to: cluster, marks: .visited)
-        try visit(
-          TableVisit(
-            home: start, guest: GuestOffset(index * header.l2Reach.bytes), mapping: mapping, uses: cell.count))
+        let guest = GuestOffset(index * header.l2Reach.bytes)
+        do throws(ImageError) {
+          try visit(TableVisit(home: start, guest: guest, mapping: mapping, uses: cell.count))
+        } catch {
+          guard skippingUnreadable, error.code == .storage else { throw error }
+        }
       }
     }
   }

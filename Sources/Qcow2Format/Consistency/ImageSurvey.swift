@@ -63,9 +63,10 @@ struct ImageSurvey {
     try claimTables()
   }
 
-  /// Looks at all the rest.
-  mutating func lookInside() throws(ImageError) {
-    try visitTables()
+  /// Looks at all the rest. `skippingUnreadable`: an L2 table that the host cannot read now concerns whoever looks something up
+  /// in it, and is left out.
+  mutating func lookInside(skippingUnreadable: Bool = false) throws(ImageError) {
+    try visitTables(skippingUnreadable: skippingUnreadable)
     try compareCounts()
     isWhole = true
   }
@@ -105,8 +106,12 @@ struct ImageSurvey {
     return true
   }
 
-  /// Up to `count` words of a table that was claimed.
+  /// All words of a table that was claimed, and so lies within the file. What a shorter answer does not say may be in use.
   func words(_ count: Int, at offset: HostOffset) throws(ImageError) -> [UInt64] {
-    try header.words(count, at: offset, from: storage)
+    let words = try header.words(count, at: offset, from: storage)
+    guard words.count == count else {
+      throw ImageError(.corrupt, path: storage.path, reason: "it became shorter while it was looked at")
+    }
+    return words
   }
 }

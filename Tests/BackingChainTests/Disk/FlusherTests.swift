@@ -62,7 +62,7 @@ import Testing
     storage.setFaults(nil)
     #expect(eventually { chain.durability.failure == nil ? true : nil } == true)
     #expect(Self.isDurable(storage))
-    #expect(seen.read { $0.count } == 2)
+    #expect(eventually { seen.read { $0.count } == 2 ? true : nil } == true)
     try chain.close()
   }
 

@@ -13,14 +13,14 @@ import Testing
 
   /// A disk with data everywhere, of this format.
   private func disk(_ format: String) throws -> (chain: BackingChain, storage: MemoryStorage) {
-    let storage = MemoryStorage(SparseBytes([UInt8](repeating: 7, count: Self.size)), path: "disk")
     if format == "raw" {
+      let storage = MemoryStorage(SparseBytes([UInt8](repeating: 7, count: Self.size)), path: "disk")
       let image = try RawImage(storage)
       return (
         BackingChain(layers: [Layer(image: image, path: "disk", opened: storage.status())], active: image), storage
       )
     }
-    storage.cut(to: 0)
+    let storage = MemoryStorage(path: "disk")
     var creation = Qcow2Creation(virtualSize: ByteCount(Self.size))
     creation.clusterSize = 4096
     try creation.write(to: storage)
