@@ -51,7 +51,9 @@ struct DirtyPagesTests {
       let (disk, reader) = (try HostFile(place), try HostFile(place, O_RDONLY))
       for (count, offset) in stride(from: 1 << 20, to: 4 << 20, by: 1 << 20).enumerated() {
         func look() {
-          #expect(lseek(reader.descriptor, offset - 65536, Self.seekHole) == offset - 65536)
+          // Whoever closes the disk meanwhile (a child of another test that has inherited it) may have all count as data once.
+          let hole = offset - 65536
+          #expect(eventually { lseek(reader.descriptor, hole, Self.seekHole) == hole ? true : nil } == true)
           let data = lseek(reader.descriptor, offset - 65536, Self.seekData)
           #expect(data >= offset - 65536 && data <= offset)
           #expect(lseek(reader.descriptor, offset, Self.seekData) == offset)
